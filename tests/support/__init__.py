@@ -1,0 +1,1 @@
+"""What all tests over sockets share: starting Holdline, a raw BOSH client, certificates, addresses."""
