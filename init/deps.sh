@@ -138,6 +138,7 @@ new_services=
 for name in $services; do
     had "$name" || new_services="$new_services $name"
 done
+had_epmd=$(command -v epmd || :)
 forbid_services
 
 apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600"
@@ -156,6 +157,10 @@ if ! $sudo $apt -y --no-install-recommends install $want; then
 fi
 allow_services
 switch_off
+# ejabberd's package runs the Erlang runtime once, which leaves its name server behind (it ends only if nobody uses it).
+if [ -z "$had_epmd" ] && command -v epmd >/dev/null 2>&1; then
+    epmd -kill >/dev/null 2>&1 || :
+fi
 
 still=$(missing "$words" | sort -u | tr '\n' ' ')
 [ -z "$still" ] || die "still missing: $still"
