@@ -1,0 +1,1 @@
+"""A scripted XMPP server: friendly by default, hostile on request."""
