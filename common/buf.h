@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** A byte queue: append at the end, consume from the front. All zero is an empty buffer without memory and without a bound.
- * Readable bytes: data + off, len bytes. */
+/** A byte queue: append at the end, consume from the front. All zero is an empty buffer without memory and without a
+ * bound. Readable bytes: data + off, len bytes. */
 struct buf {
     uint8_t *data;
     size_t off; /* consumed bytes before the readable ones */
@@ -34,8 +34,8 @@ buf_head(const struct buf *b)
 {
     return b->data ? b->data + b->off : NULL;
 }
-/** Drops n bytes from the front (n <= len). An emptied buffer larger than `keep` bytes of capacity gives its memory back; keep 0
- * always frees when empty. */
+/** Drops n bytes from the front (n <= len). An emptied buffer larger than `keep` bytes of capacity gives its memory
+ * back; keep 0 always frees when empty. */
 void buf_consume(struct buf *b, size_t n, size_t keep);
 /** Empties without freeing. */
 void buf_clear(struct buf *b);

@@ -4,13 +4,11 @@
 #include "log.h"
 
 #include "fail.h"
+#include "log_line.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,24 +19,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum {
-    LINE_SIZE = 4096, /* PIPE_BUF: what a pipe takes whole or not at all, also with several writers */
-    LINE_END = 40,    /* of it, kept for closing marks and the newline */
-    VALUE_SIZE = 2048
-};
-
-struct line {
-    char text[LINE_SIZE];
-    size_t len;
-    bool json;
-    bool full; /* something had to be left out */
-};
-
-struct value {
-    char text[VALUE_SIZE];
-    size_t len;
-};
-
 static struct {
     const char *process;
     int instance;
@@ -47,7 +27,7 @@ static struct {
     enum log_level level;
     unsigned long dropped;
     unsigned long unreported;
-    char rest[LINE_SIZE]; /* the end of a line of which a socket or file took only the beginning */
+    char rest[LOG_LINE_SIZE]; /* the end of a line of which a socket or file took only the beginning */
     size_t rest_len;
     int pipe_fd; /* the pipe on stderr, opened a second time so that O_NONBLOCK is ours alone; -1: none */
     struct stat pipe_stat;
@@ -70,123 +50,250 @@ static const struct {
     {"warn", LOG_LVL_WARNING},
 };
 
-/* --- the text of a line --- */
-
 static void
-line_add(struct line *l, const char *bytes, size_t n)
+line_time(struct log_line *l)
 {
-    if (l->full || n > LINE_SIZE - LINE_END - l->len) {
-        l->full = true;
+    struct timespec ts;
+    struct tm tm;
+    char text[40];
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    gmtime_r(&ts.tv_sec, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    log_line_str(l, text);
+    snprintf(text, sizeof text, ".%03dZ", (int)(ts.tv_nsec / 1000000));
+    log_line_str(l, text);
+}
+
+/* Everything before the pairs. Syslog knows time and level by itself, so a text line for it begins with the process. */
+static void
+line_begin(struct log_line *l, enum log_level level, const char *event)
+{
+    char text[160];
+
+    log_line_init(l, state.format == LOG_FORMAT_JSON);
+    if (l->json) {
+        log_line_str(l, "{\"time\":\"");
+        line_time(l);
+        snprintf(text, sizeof text,
+            "\",\"level\":\"%s\",\"process\":\"%s\",\"instance\":%d,\"pid\":%d,\"event\":", levels[level].word,
+            state.process, state.instance, (int)getpid());
+        log_line_str(l, text);
+        log_line_value(l, event, strlen(event));
         return;
     }
-    memcpy(l->text + l->len, bytes, n);
-    l->len += n;
+    if (state.to != LOG_TO_SYSLOG) {
+        line_time(l);
+        log_line_str(l, " ");
+        log_line_str(l, levels[level].word);
+        log_line_str(l, " ");
+    }
+    snprintf(text, sizeof text, "%s[%d] ", state.process, state.instance);
+    log_line_str(l, text);
+    log_line_value(l, event, strlen(event));
 }
 
+/* --- where lines go --- */
+
+/* Opens the pipe on stderr for us alone. Setting O_NONBLOCK on stderr itself would set it for everybody who shares the
+ * pipe's end: the shell, the other programs of a pipeline. */
 static void
-line_str(struct line *l, const char *s)
+open_pipe(void)
 {
-    line_add(l, s, strlen(s));
+    struct stat st;
+
+    if (state.pipe_fd >= 0) {
+        return;
+    }
+    if (fstat(STDERR_FILENO, &state.pipe_stat) < 0 || !S_ISFIFO(state.pipe_stat.st_mode)) {
+        return;
+    }
+    state.pipe_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (state.pipe_fd >= 0 &&
+        (fstat(state.pipe_fd, &st) < 0 || st.st_ino != state.pipe_stat.st_ino || st.st_dev != state.pipe_stat.st_dev)) {
+        close(state.pipe_fd);
+        state.pipe_fd = -1;
+    }
 }
 
-/* The length of the well-formed UTF-8 character at s, or 0. */
-static size_t
-utf8_length(const unsigned char *s, size_t n, uint32_t *c)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = s[0] < 0x80 ? 1 : s[0] >= 0xf0 && s[0] < 0xf8 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-
-    if (s[0] < 0x80) {
-        *c = s[0];
-        return 1;
-    }
-    if (s[0] < 0xc2 || s[0] >= 0xf8 || len > n) {
-        return 0;
-    }
-    *c = s[0] & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        *c = *c << 6 | (s[i] & 0x3f);
-    }
-    return *c < least[len] || *c > 0x10ffff || (*c >= 0xd800 && *c < 0xe000) ? 0 : len;
-}
-
-/* Characters that move the cursor, break the line or turn the direction of the text on an operator's screen. */
+/* Whether pipe_fd is still the pipe that stderr is: descriptors may be closed or replaced behind our back. */
 static bool
-is_tricky(uint32_t c)
+pipe_is_ours(void)
 {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || (c >= 0x200b && c <= 0x200f)
-        || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb)
-        || c >= 0xe0000;
+    struct stat own, err;
+
+    return state.pipe_fd >= 0 && fstat(state.pipe_fd, &own) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
+           own.st_ino == state.pipe_stat.st_ino && own.st_dev == state.pipe_stat.st_dev && err.st_ino == own.st_ino &&
+           err.st_dev == own.st_dev;
 }
 
-static void
-line_escape_char(struct line *l, uint32_t c, const char *bytes, size_t n)
+/* Writes what goes without waiting. */
+static ssize_t
+write_some(const char *bytes, size_t n)
 {
-    char esc[16];
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    ssize_t r;
 
-    if (c == '"' || c == '\\') {
-        esc[0] = '\\';
-        esc[1] = (char)c;
-        line_add(l, esc, 2);
-    } else if (c == '\n') {
-        line_str(l, "\\n");
-    } else if (c == '\r') {
-        line_str(l, "\\r");
-    } else if (c == '\t') {
-        line_str(l, "\\t");
-    } else if (c >= 0x10000 && is_tricky(c)) {
-        uint32_t low = c - 0x10000;
-        snprintf(esc, sizeof esc, "\\u%04x\\u%04x", 0xd800 + (low >> 10), 0xdc00 + (low & 0x3ff));
-        line_str(l, esc);
-    } else if (is_tricky(c)) {
-        snprintf(esc, sizeof esc, "\\u%04x", (unsigned)c);
-        line_str(l, esc);
-    } else {
-        line_add(l, bytes, n);
+    if (pipe_is_ours()) {
+        return write(state.pipe_fd, bytes, n);
     }
+    r = send(STDERR_FILENO, bytes, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (r >= 0 || errno != ENOTSOCK) {
+        return r;
+    }
+    if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT)) {
+        return -1;
+    }
+    return write(STDERR_FILENO, bytes, n);
 }
 
-static void
-line_quoted(struct line *l, const char *text, size_t n)
+/* Writes a whole line (with its newline), or remembers the end of one that went in part. False: nothing of it was
+ * written. */
+static bool
+write_line(const char *bytes, size_t n)
 {
-    const unsigned char *s = (const unsigned char *)text;
-    char esc[8];
+    ssize_t r;
 
-    line_str(l, "\"");
-    for (size_t i = 0; i < n;) {
-        uint32_t c = 0;
-        size_t len = utf8_length(s + i, n - i, &c);
-
-        if (len != 0) {
-            line_escape_char(l, c, text + i, len);
-        } else if (l->json) {
-            line_str(l, "\\ufffd");
-        } else {
-            snprintf(esc, sizeof esc, "\\x%02x", s[i]);
-            line_str(l, esc);
+    if (state.rest_len != 0) {
+        r = write_some(state.rest, state.rest_len);
+        if (r > 0) {
+            memmove(state.rest, state.rest + r, state.rest_len - (size_t)r);
+            state.rest_len -= (size_t)r;
         }
-        i += len != 0 ? len : 1;
+        if (state.rest_len != 0) {
+            return false;
+        }
     }
-    if (l->full && l->text[l->len - 1] == '\\') {
-        l->len--; /* cannot be: escapes go in whole. Kept because a lost quote would let a peer write the rest */
+    r = write_some(bytes, n);
+    if (r <= 0) {
+        return false;
     }
-    l->text[l->len++] = '"'; /* LINE_END holds the room */
+    state.rest_len = n - (size_t)r;
+    memcpy(state.rest, bytes + r, state.rest_len);
+    return true;
 }
 
-static void
-line_value(struct line *l, const char *text, size_t n)
+static bool
+line_out(struct log_line *l, enum log_level level)
 {
-    bool plain = n != 0 && !l->json;
+    log_line_finish(l);
+    if (state.to == LOG_TO_SYSLOG) {
+        syslog((int)level, "%s", l->text);
+        return true;
+    }
+    l->text[l->len++] = '\n';
+    return write_line(l->text, l->len);
+}
 
-    for (size_t i = 0; i < n && plain; i++) {
-        plain = text[i] > ' ' && text[i] < 0x7f && text[i] != '"' && text[i] != '\\' && text[i] != '=';
+/* Tells of the lines that were lost, as soon as one can be written again. */
+static bool
+report_dropped(void)
+{
+    struct log_line l;
+    char count[32];
+
+    if (state.unreported == 0) {
+        return true;
     }
-    if (plain) {
-        line_add(l, text, n);
+    line_begin(&l, LOG_LVL_WARNING, "log-dropped");
+    log_line_key(&l, "count", 5);
+    snprintf(count, sizeof count, "%lu", state.unreported);
+    log_line_value(&l, count, strlen(count));
+    if (!line_out(&l, LOG_LVL_WARNING)) {
+        return false;
+    }
+    state.unreported = 0;
+    return true;
+}
+
+/* --- for the others --- */
+
+void
+log_init(const char *process, int instance, enum log_target to, enum log_format format, enum log_level level)
+{
+    int saved = errno;
+
+    state.process = process;
+    state.instance = instance;
+    state.to = to;
+    state.format = format;
+    state.level = level;
+    if (to == LOG_TO_SYSLOG) {
+        openlog("holdline", LOG_PID | LOG_NDELAY, LOG_DAEMON);
     } else {
-        line_quoted(l, text, n);
+        open_pipe();
     }
+    errno = saved;
+}
+
+int
+log_level_parse(const char *word)
+{
+    if (strncasecmp(word, "LOG_", 4) == 0) {
+        word += 4;
+    }
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        if (strcasecmp(word, levels[i].word) == 0) {
+            return levels[i].level;
+        }
+    }
+    return -FAIL_CONF;
+}
+
+bool
+log_enabled(enum log_level level)
+{
+    return level <= state.level;
+}
+
+void
+log_set_level(enum log_level level)
+{
+    state.level = level;
+}
+
+/* Sends a finished line, after word of the lost ones. */
+static void
+send_or_drop(struct log_line *l, enum log_level level)
+{
+    if (!report_dropped() || !line_out(l, level)) {
+        state.dropped++;
+        state.unreported++;
+    }
+}
+
+void
+log_event(enum log_level level, const char *event, const char *pairs, ...)
+{
+    int saved = errno;
+    struct log_line l;
+    va_list args;
+
+    if (log_enabled(level)) {
+        line_begin(&l, level, event);
+        va_start(args, pairs);
+        log_line_pairs(&l, pairs, &args);
+        va_end(args);
+        send_or_drop(&l, level);
+    }
+    errno = saved;
+}
+
+void
+log_plain(enum log_level level, const char *event)
+{
+    int saved = errno;
+    struct log_line l;
+
+    if (log_enabled(level)) {
+        line_begin(&l, level, event);
+        send_or_drop(&l, level);
+    }
+    errno = saved;
+}
+
+unsigned long
+log_dropped(void)
+{
+    return state.dropped;
 }

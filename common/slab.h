@@ -1,7 +1,8 @@
 /* slab: objects of one size behind 64-bit handles (generation << 32 | slot). Pure.
  *
- * A handle names one object for ever: when the object is freed the slot's generation grows, and an old handle finds nothing.
- * Objects do not move. Memory comes in chunks and is zeroed at each allocation. Handle 0 is never given out (generations start at 1).
+ * A handle names one object for ever: when the object is freed the slot's generation grows, and an old handle finds
+ * nothing. Objects do not move. Memory comes in chunks and is zeroed at each allocation. Handle 0 is never given out
+ * (generations start at 1).
  */
 #ifndef COMMON_SLAB_H
 #define COMMON_SLAB_H
