@@ -37,12 +37,13 @@ class Client(BoshSession):
         self.account = account
         self.outgoing = []
         self.pending = []
+        self.batch = 20
 
     # -- login
 
     def login(self, mechanism="SCRAM-SHA-1", resource="e2e", **creation):
         """Creation, SCRAM, restart, bind."""
-        self.wait_seconds = creation.setdefault("wait", "30")
+        creation.setdefault("wait", "30")
         self.create(**creation)
         self.scram(mechanism)
         self.restart()
@@ -103,10 +104,10 @@ class Client(BoshSession):
         """Queues a stanza; it goes out with the next step()."""
         self.outgoing.append(stanza)
 
-    def flush(self, most=20):
-        """Sends what is queued (at most `most` stanzas a request, two requests at a time), else keeps one request held."""
+    def flush(self):
+        """Sends what is queued (at most `batch` stanzas a request, two requests at a time), else keeps one request held."""
         while self.outgoing and len(self.pending) < 2:
-            batch, self.outgoing = self.outgoing[:most], self.outgoing[most:]
+            batch, self.outgoing = self.outgoing[:self.batch], self.outgoing[self.batch:]
             self.pending.append(self.post("".join(batch)))
         if not self.pending:
             self.pending.append(self.post())
@@ -170,8 +171,9 @@ def pump(clients, done, seconds=60):
             c.readable()
 
 
-def exchange(a, b, count, pad=0, seconds=120):
+def exchange(a, b, count, pad=0, batch=20, seconds=120):
     """count messages each way between two logged-in clients; they must arrive once and in order."""
+    a.batch = b.batch = batch
     got = {a: [], b: []}
     peers = {a: b, b: a}
     filler = "." * pad

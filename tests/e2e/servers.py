@@ -59,7 +59,7 @@ class Server:
         route = {"servers": ["%s:%d" % (self.address, CLIENT_PORT)], "tls": "starttls", "verify": True,
                  "ca_file": self.certs.ca}
         route.update(more)
-        return {self.domain: route}
+        return {self.domain: {key: value for key, value in route.items() if value is not None}}
 
     def account(self):
         """A fresh account."""
