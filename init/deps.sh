@@ -6,6 +6,7 @@
 #   build  compiler and libraries                   (make)
 #   run    a server for `make run`
 #   test   what `make check`, `make lint`, `make asan` and `make fuzz` use beyond that
+#          (and the npm packages of tests/e2e/package-lock.json)
 #   all    the three of them (the default)
 #   -n     only say what is missing; exit status 1 when something is
 #
@@ -121,8 +122,17 @@ fi
 
 command -v dpkg-query >/dev/null 2>&1 || die "this is not Debian (no dpkg-query); see init/deps.sh for the list"
 
+# The npm packages are installed by the user who calls, into the tree.
+npm_packages()
+{
+    case $groups in
+    *test* | *all*) "$(dirname "$0")/../tests/e2e/install.sh" || die "the npm packages could not be installed" ;;
+    esac
+}
+
 want=$(missing "$words" | sort -u | tr '\n' ' ')
 if [ -z "$want" ]; then
+    [ -n "$only_say" ] || npm_packages
     say "nothing missing for$groups"
     exit 0
 fi
@@ -165,3 +175,4 @@ fi
 still=$(missing "$words" | sort -u | tr '\n' ' ')
 [ -z "$still" ] || die "still missing: $still"
 say "installed: $want"
+npm_packages
