@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "bench_common.h"
 
 #include <arpa/inet.h>
@@ -186,8 +185,8 @@ bench_tally_free(struct bench_tally *t)
     memset(t, 0, sizeof *t);
 }
 
-#define BENCH_PADDING \
-    "the quick brown fox jumps over the lazy dog while the line holds and every word comes through once i" \
+#define BENCH_PADDING                                                                                                  \
+    "the quick brown fox jumps over the lazy dog while the line holds and every word comes through once i"             \
     "n the order it was said and nothing is lost or doubled or left behind on the way from here to there "
 static const char bench_padding[] = BENCH_PADDING;
 _Static_assert(sizeof bench_padding == BENCH_TEXT_LEN + 1, "padding has the length of the text");
@@ -228,7 +227,7 @@ bench_mark_next(const char *p, const char *end, struct bench_mark *m, bool *dama
     rest = rest != NULL ? bench_mark_number(rest, end, &m->seq) : NULL;
     rest = rest != NULL ? bench_mark_number(rest, end, &m->us) : NULL;
     size_t used = rest != NULL ? (size_t)(rest - start) : 0;
-    *damaged = rest == NULL || used > BENCH_TEXT_LEN || end - start <= BENCH_TEXT_LEN
-        || memcmp(rest, bench_padding + used, BENCH_TEXT_LEN - used) != 0 || start[BENCH_TEXT_LEN] != '<';
+    *damaged = rest == NULL || used > BENCH_TEXT_LEN || end - start <= BENCH_TEXT_LEN ||
+               memcmp(rest, bench_padding + used, BENCH_TEXT_LEN - used) != 0 || start[BENCH_TEXT_LEN] != '<';
     return *damaged ? start + 3 : start + BENCH_TEXT_LEN;
 }

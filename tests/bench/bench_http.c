@@ -1,4 +1,3 @@
-#define _GNU_SOURCE
 #include "bench_http.h"
 
 #include <errno.h>
@@ -63,7 +62,7 @@ bench_http_parse(char *buf, size_t len, struct bench_answer *a)
         return len > 16384 ? -1 : 0;
     if (stop - buf < 12 || memcmp(buf, "HTTP/1.", 7) != 0)
         return -1;
-    *a = (struct bench_answer) { .close = buf[7] == '0' };
+    *a = (struct bench_answer){.close = buf[7] == '0'};
     a->status = (buf[9] - '0') * 100 + (buf[10] - '0') * 10 + (buf[11] - '0');
     bool chunked = false, sized = false;
     size_t size = 0;
@@ -246,9 +245,8 @@ bench_http_post(struct bench_conn *c, const char *body, size_t len)
     bench_bytes_str(&c->out, c->target->path);
     bench_bytes_str(&c->out, " HTTP/1.1\r\nHost: ");
     bench_bytes_str(&c->out, c->target->host);
-    bench_bytes_str(&c->out,
-        "\r\nUser-Agent: bosh_load/1.0\r\nAccept: */*\r\nOrigin: http://chat.bench.example\r\n"
-        "Content-Type: text/xml; charset=utf-8\r\nContent-Length: ");
+    bench_bytes_str(&c->out, "\r\nUser-Agent: bosh_load/1.0\r\nAccept: */*\r\nOrigin: http://chat.bench.example\r\n"
+                             "Content-Type: text/xml; charset=utf-8\r\nContent-Length: ");
     bench_bytes_num(&c->out, len);
     bench_bytes_add(&c->out, "\r\n\r\n", 4);
     bench_bytes_add(&c->out, body, len);

@@ -108,6 +108,7 @@ bench_session_start(struct bench_session *s)
     s->sid[0] = '\0';
     s->requests = 1;
     s->answered = s->queue_len = s->repeats = 0;
+    s->end_wanted = false;
     s->sent = 0;
     s->rid = s->expected = 1 + (bench_now_us() * 2654435761u) % 1000000007u;
     snprintf(text, sizeof text,
@@ -169,8 +170,8 @@ bench_session_authenticate(struct bench_session *s)
     len += (size_t)snprintf((char *)plain + len, sizeof plain - len, "secret");
     out = text + snprintf(text, sizeof text, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>");
     for (size_t i = 0; i < len; i += 3) {
-        unsigned v = (unsigned)plain[i] << 16 | (i + 1 < len ? (unsigned)plain[i + 1] << 8 : 0u)
-            | (i + 2 < len ? (unsigned)plain[i + 2] : 0u);
+        unsigned v = (unsigned)plain[i] << 16 | (i + 1 < len ? (unsigned)plain[i + 1] << 8 : 0u) |
+                     (i + 2 < len ? (unsigned)plain[i + 2] : 0u);
         *out++ = b64[v >> 18];
         *out++ = b64[v >> 12 & 63];
         *out++ = i + 1 < len ? b64[v >> 6 & 63] : '=';
@@ -185,8 +186,8 @@ bench_session_restart(struct bench_session *s)
 {
     char text[320];
     s->state = BENCH_RESTART;
-    snprintf(text, sizeof text, " to='%s' xml:lang='en' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true'",
-        s->common->domain);
+    snprintf(
+        text, sizeof text, " to='%s' xml:lang='en' xmlns:xmpp='urn:xmpp:xbosh' xmpp:restart='true'", s->common->domain);
     bench_session_send(s, text, "");
 }
 
@@ -287,7 +288,8 @@ static void
 bench_session_read(struct bench_session *s, const char *p, size_t len)
 {
     char type[32], why[512];
-    const char *tag = bench_find(p, len, "<body"), *end = tag != NULL ? memchr(tag, '>', len - (size_t)(tag - p)) : NULL;
+    const char *tag = bench_find(p, len, "<body"),
+               *end = tag != NULL ? memchr(tag, '>', len - (size_t)(tag - p)) : NULL;
     if (end == NULL) {
         bench_session_fail(s, "answer is not a <body/>");
         return;
@@ -382,6 +384,12 @@ bench_session_pump(struct bench_session *s)
         bench_session_post(s);
         out = bench_session_outstanding(s);
     }
+    if (s->end_wanted && s->state == BENCH_READY && out < s->requests) {
+        s->end_wanted = false;
+        s->state = BENCH_ENDING;
+        bench_session_send(s, " type='terminate'", "<presence xmlns='jabber:client' type='unavailable'/>");
+        return;
+    }
     if (out == 0 && s->state != BENCH_FAILED && s->state != BENCH_ENDING && s->state != BENCH_NEW)
         bench_session_send(s, "", "");
 }
@@ -407,8 +415,8 @@ bench_session_raw(struct bench_session *s, const char *stanza)
 void
 bench_session_terminate(struct bench_session *s)
 {
-    s->state = BENCH_ENDING;
-    bench_session_send(s, " type='terminate'", "<presence xmlns='jabber:client' type='unavailable'/>");
+    s->end_wanted = true;
+    bench_session_pump(s);
 }
 
 void

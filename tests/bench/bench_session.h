@@ -38,9 +38,9 @@ struct bench_session_common {
     struct bench_target *target;
     struct bench_session_events events;
     const char *domain;
-    bool anonymous;   /* SASL ANONYMOUS instead of PLAIN */
-    unsigned wait;    /* seconds asked for */
-    unsigned per_body; /* at most so many stanzas in one body */
+    bool anonymous;             /* SASL ANONYMOUS instead of PLAIN */
+    unsigned wait;              /* seconds asked for */
+    unsigned per_body;          /* at most so many stanzas in one body */
     uint64_t repeated, crossed; /* requests repeated; answers that came before that of an older rid */
 };
 
@@ -63,8 +63,9 @@ struct bench_session {
     char jid[256];
     uint64_t queue[BENCH_QUEUE]; /* when each message that waits was queued */
     unsigned queue_len;
-    char *raw; /* one stanza to be sent as it is, before the queue; NULL when there is none */
-    uint64_t sent; /* numbered messages sent */
+    char *raw;       /* one stanza to be sent as it is, before the queue; NULL when there is none */
+    uint64_t sent;   /* numbered messages sent */
+    bool end_wanted; /* terminate as soon as a request is free */
     unsigned repeats;
     struct bench_tally tally;
 };
@@ -87,7 +88,7 @@ void bench_session_raw(struct bench_session *s, const char *stanza);
 /** Sends what can be sent. To be called after bench_session_say outside an event of this session. */
 void bench_session_pump(struct bench_session *s);
 
-/** Ends the session (READY) in an orderly way; `ended` or `failed` follows. */
+/** Ends the session (READY) in an orderly way as soon as a request is free; `ended` or `failed` follows. */
 void bench_session_terminate(struct bench_session *s);
 
 /** Requests that are with the server. */
