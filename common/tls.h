@@ -26,11 +26,13 @@ struct tls_client *tls_client_new(bool verify, const char *ca_file, const char *
 void tls_client_free(struct tls_client **c);
 
 /** A client session on a connected non-blocking socket. `server_name` goes out as SNI (not for address literals) and is the name verified
- * (RFC 6125; the domain, not the SRV target: RFC 6120 13.7.2). alpn may be NULL ("xmpp-client" for direct TLS, XEP-0368). */
+ * (RFC 6125; the domain, not the SRV target: RFC 6120 13.7.2): a DNS name of the certificate (with wildcards), an XmppAddr or an SRVName. alpn may be NULL ("xmpp-client" for direct TLS, XEP-0368). */
 struct tls *tls_new_client(struct tls_client *c, int fd, const char *server_name, const char *alpn);
 /** Goes on with the handshake. 1: done; 0: wait for tls_wants_write() ? writable : readable; < 0: FAIL_TLS_HANDSHAKE, FAIL_TLS_EXPIRED, FAIL_TLS_NAME, FAIL_TLS_UNTRUSTED. */
 int tls_handshake(struct tls *t);
 bool tls_wants_write(const struct tls *t);
+/** Whether tls_read() has bytes to give that the socket will not announce: read before tls_read() returned 0, e.g. after a pause. */
+bool tls_pending(const struct tls *t);
 /** > 0 bytes; 0: nothing now; -FAIL_CLOSED: orderly end (close_notify or TCP end); -FAIL_TLS_RECORD: broken. After a readable event call until it returns 0. */
 ssize_t tls_read(struct tls *t, void *out, size_t size);
 /** > 0 bytes taken; 0: would block (repeat with the same bytes); < 0 a cause. */
