@@ -21,15 +21,16 @@
 #define XMPP_NS_XBOSH "urn:xmpp:xbosh"
 #define XMPP_NS_FRAMING "urn:ietf:params:xml:ns:xmpp-framing"
 
-/** Appends text escaped for an attribute value in single quotes or for character data (& < > ' " and control white space as references).
- * Characters that XML 1.0 forbids are dropped. 0 or a negative cause of buf. */
+/** Appends text escaped for an attribute value in single quotes or for character data (& < > ' " and control white
+ * space as references). Characters that XML 1.0 forbids are dropped. 0 or a negative cause of buf. */
 int xmpp_escape(struct buf *out, const char *text);
 
-/** Appends the manager's stream header to a server: to, and where not NULL or "" from, version, xml:lang (RFC 6120 4.7). */
+/** Appends the manager's stream header to a server: to, and where not NULL or "" from, version, xml:lang (RFC
+ * 6120 4.7). */
 int xmpp_stream_header(struct buf *out, const char *to, const char *from, const char *version, const char *lang);
 
-/** A domain as it is compared: lower case A-labels (libidn2, UTS 46), no trailing dot, at most 255 bytes; IPv4 and [IPv6] literals pass.
- * `out` has at least 256 bytes. 0 or -FAIL_BAD_REQUEST. */
+/** A domain as it is compared: lower case A-labels (libidn2, UTS 46), no trailing dot, at most 255 bytes; IPv4 and
+ * [IPv6] literals pass. `out` has at least 256 bytes. 0 or -FAIL_BAD_REQUEST. */
 int xmpp_domain(const char *domain, char *out, size_t size);
 /** The domain part of a bare or full address, or of a domain, as xmpp_domain() gives it. */
 int xmpp_domain_of(const char *jid, char *out, size_t size);
@@ -37,9 +38,10 @@ int xmpp_domain_of(const char *jid, char *out, size_t size);
 /** A boolean as XML Schema has it: "true" "1" "false" "0" (any case of the words is accepted). -1 for anything else. */
 int xmpp_boolean(const char *value);
 
-/** The answer to a stanza that can no longer be delivered to its client (XEP-0206 7): appended to `out` for the server. presence, errors, results and
- * groupchat or headline messages give nothing; iq get/set gives service-unavailable; message gives recipient-unavailable.
- * Returns 1 when something was appended, 0 when nothing is to be sent, or a negative cause. */
+/** The answer to a stanza that can no longer be delivered to its client (XEP-0206 7): appended to `out` for the server.
+ * presence, errors, results and groupchat or headline messages give nothing; iq get/set gives service-unavailable;
+ * message gives recipient-unavailable. Returns 1 when something was appended, 0 when nothing is to be sent, or a
+ * negative cause. */
 int xmpp_undeliverable(const void *stanza, size_t len, struct buf *out);
 
 #endif
