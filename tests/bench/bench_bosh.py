@@ -91,11 +91,11 @@ class Bench:
             with bench_faults.FaultProxy(server.address, fault) as proxy:
                 result = servers.run_load(self.build, proxy.address, server.path, args)
                 found = servers.faults_of(result)
-                if not proxy.done or found != expected:
-                    self.fail("a deliberate fault (%s through %s): expected %s, the generator said %s %s"
-                              % (fault, server.name, expected, found, result["first_error"]))
+                if not proxy.done or found != expected or result["repeated"] != (fault == "cut"):
+                    self.fail("a deliberate fault (%s through %s): expected %s, the generator said %s (%d repeated) %s"
+                              % (fault, server.name, expected, found, result["repeated"], result["first_error"]))
         self.proof.append(server.name)
-        self.say("proven through %s: one message dropped, doubled, swapped, damaged, misdirected: each is seen"
+        self.say("proven through %s: one message dropped, doubled, swapped, damaged, misdirected: each is seen; a cut is mended"
                  % server.name)
 
     # ---- rows ----

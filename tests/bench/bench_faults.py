@@ -1,6 +1,7 @@
 """A TCP proxy between the load generator and a BOSH server that does harm to exactly one message, on purpose: the proof
 that the generator's zeros mean something. It reads the HTTP answers, counts the numbered messages in them, and drops,
-doubles, swaps, damages or misdirects one."""
+doubles, swaps, damages or misdirects one. `cut` loses a whole answer with its connection, which must do no harm at
+all: the generator repeats its request and the server its answer (XEP-0124, 14.3)."""
 
 import re
 import socket
@@ -9,8 +10,10 @@ import threading
 MESSAGE = re.compile(rb"<message\b.*?</message>", re.S)
 
 # fault -> what the generator must report (everything else zero)
+# ("cut" must be repaired: nothing is missing, one request was repeated)
 EXPECTED = {
     "none": {},
+    "cut": {},
     "drop": {"lost": 1},
     "double": {"doubled": 1},
     "reorder": {"reordered": 1},
@@ -58,11 +61,15 @@ class FaultProxy:
 
     def __exit__(self, *_):
         for s in [self.listener, *self.sockets]:
-            try:
-                s.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            self._shut(s)
             s.close()
+
+    @staticmethod
+    def _shut(s):
+        try:
+            s.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def _accept(self):
         while True:
@@ -99,7 +106,8 @@ class FaultProxy:
             sink.sendall(buf)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            pass
+            for s in (source, sink):
+                self._shut(s)
 
     @staticmethod
     def _one_answer(buf):
@@ -115,12 +123,16 @@ class FaultProxy:
         return head + sep, rest[:n], rest[n:]
 
     def _maybe_harm(self, body):
+        """The body to pass on; OSError closes the connection."""
         with self.lock:
             if self.done or not MESSAGE.search(body):
                 return body
             if self.countdown > 0:
                 self.countdown -= 1
                 return body
+            if self.fault == "cut":
+                self.done = True
+                raise ConnectionError("cut on purpose")
             harmed = harm(body, self.fault)
             if harmed is None:
                 return body

@@ -3,8 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/** The byte after the tag that starts at p, NULL when it is not complete. Quotes may hold '>'. */
-static const char *
+const char *
 bench_scan_tag(const char *p, const char *end)
 {
     while (p < end) {

@@ -210,7 +210,7 @@ stub_message(struct ev_loop *loop, struct stub_stream *s, const char *p, size_t 
         stub_say("' id='");
         bench_bytes_add(&stub_out, id, id_len);
     }
-    const char *inner = memchr(p, '>', len);
+    const char *inner = bench_scan_tag(p, p + len) - 1;
     if (inner[-1] == '/') {
         stub_say("'/>");
         return;
