@@ -1,7 +1,8 @@
 /* conf: the configuration, read from YAML by one table (conf_table.c).
  *
- * Every setting is declared once: path, type, default, minimum, maximum, one line of help. From that table come the parser, `holdline -t`
- * and the manual page. Errors are exact: `holdline.yaml:12:7: bosh.wiat: unknown key (did you mean "wait"?)`.
+ * Every setting is declared once: path, type, default, minimum, maximum, one line of help. From that table come the
+ * parser, `holdline -t` and the manual page. Errors are exact: `holdline.yaml:12:7: bosh.wiat: unknown key (did you
+ * mean "wait"?)`.
  */
 #ifndef COMMON_CONF_H
 #define COMMON_CONF_H
@@ -32,8 +33,8 @@ enum conf_tls { CONF_TLS_STARTTLS, CONF_TLS_DIRECT, CONF_TLS_OPTIONAL, CONF_TLS_
 enum conf_send_proxy { CONF_PROXY_OFF, CONF_PROXY_V1, CONF_PROXY_V2 };
 enum conf_overactivity { CONF_OVERACTIVITY_ENFORCE, CONF_OVERACTIVITY_LOG };
 
-struct conf_domain {       /* domains: <name>: {...} in the order of the file */
-    char *name;            /* "example.com", "*.example.org" or "*"; A-labels in lower case */
+struct conf_domain {          /* domains: <name>: {...} in the order of the file */
+    char *name;               /* "example.com", "*.example.org" or "*"; A-labels in lower case */
     struct conf_list servers; /* "host:port", "[::1]:5222", "host" (5222, or 5223 with tls: direct); empty: DNS */
     enum conf_tls tls;
     bool verify;
@@ -68,15 +69,15 @@ struct conf {
 
     struct {
         char *path;
-        int max_wait;   /* seconds */
+        int max_wait; /* seconds */
         int max_hold;
         int inactivity; /* seconds */
         int max_pause;  /* seconds */
         int polling;    /* seconds */
         int max_body;   /* bytes */
         int max_streams;
-        int max_depth;  /* nesting of elements */
-        int max_repeats; /* of one rid */
+        int max_depth;     /* nesting of elements */
+        int max_repeats;   /* of one rid */
         int features_wait; /* milliseconds the first answer waits for the stream's features */
         enum conf_overactivity overactivity;
         bool allow_route;
@@ -104,11 +105,11 @@ struct conf {
     size_t domain_count;
 
     struct {
-        int connect_timeout;  /* seconds for one connection attempt */
-        int dns_timeout;      /* seconds for a whole look-up */
-        int open_timeout;     /* seconds from OPEN to the stream's features, everything included */
-        int stall_timeout;    /* seconds that an upstream may refuse to read */
-        int max_element;      /* bytes of one element from a server */
+        int connect_timeout;        /* seconds for one connection attempt */
+        int dns_timeout;            /* seconds for a whole look-up */
+        int open_timeout;           /* seconds from OPEN to the stream's features, everything included */
+        int stall_timeout;          /* seconds that an upstream may refuse to read */
+        int max_element;            /* bytes of one element from a server */
         struct conf_list resolvers; /* "ip" or "ip:port"; empty: /etc/resolv.conf */
     } upstream;
 
@@ -139,8 +140,8 @@ struct conf_errors {
     int count;
 };
 
-/** Parses and checks a whole file's text. `file` is its name in messages. On success returns the configuration (conf_free()); otherwise NULL,
- * and errors->text says why (up to 20 messages). Never half a configuration. */
+/** Parses and checks a whole file's text. `file` is its name in messages. On success returns the configuration
+ * (conf_free()); otherwise NULL, and errors->text says why (up to 20 messages). Never half a configuration. */
 struct conf *conf_parse(const char *file, const char *text, size_t len, struct conf_errors *errors);
 /** Reads a file (at most 1 MiB) and parses it. A file that cannot be read gives one message. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
@@ -149,8 +150,8 @@ struct conf *conf_load_fd(const char *file, int fd, struct conf_errors *errors);
 void conf_errors_free(struct conf_errors *errors);
 void conf_free(struct conf **c);
 
-/** The route of a domain (lower case A-labels): exact name, else the longest matching `*.` pattern, else `"*"`, else NULL
- * (closed by default). `*.example.org` matches any number of labels, not example.org itself. */
+/** The route of a domain (lower case A-labels): exact name, else the longest matching `*.` pattern, else `"*"`, else
+ * NULL (closed by default). `*.example.org` matches any number of labels, not example.org itself. */
 const struct conf_domain *conf_route(const struct conf *c, const char *domain);
 
 /** Writes the configuration in force as YAML with every default filled in (`-t`), no secrets. */
