@@ -42,7 +42,7 @@ static struct load {
     /* account */
     struct bench_hist hist;
     uint64_t ops, requests, connects, overrun, foreign, damaged, errors;
-    uint64_t cpu_us[LOAD_PIDS];
+    uint64_t cpu_us[LOAD_PIDS], own_us; /* over the window: of each process, of this one */
     char first_error[512];
     ev_timer tick, pace;
     ev_io input;
@@ -181,7 +181,8 @@ load_window(bool begin)
             load_error(NULL, "a measured process is gone");
         load.cpu_us[i] = begin ? cpu : cpu - load.cpu_us[i];
     }
-    uint64_t now = bench_now_us();
+    uint64_t own = load_cpu(getpid()), now = bench_now_us();
+    load.own_us = begin ? own : own - load.own_us;
     load.window_us = begin ? now : now - load.window_us;
     load.requests = begin ? load.target.requests : load.target.requests - load.requests;
     load.connects = begin ? load.target.connects : load.target.connects - load.connects;
@@ -413,7 +414,8 @@ load_report(void)
         cpu += load.cpu_us[i];
         printf("%s\"%d\": %llu", i != 0 ? ", " : "", (int)load.pids[i], (unsigned long long)load.cpu_us[i]);
     }
-    printf("}, \"us_per_op\": %.3f, ", load.ops != 0 ? (double)cpu / (double)load.ops : 0);
+    printf("}, \"generator_us\": %llu, \"us_per_op\": %.3f, ", (unsigned long long)load.own_us,
+        load.ops != 0 ? (double)cpu / (double)load.ops : 0);
     printf("\"sent\": %llu, \"received\": %llu, \"lost\": %llu, \"doubled\": %llu, \"reordered\": %llu, ",
         (unsigned long long)sent, (unsigned long long)got, (unsigned long long)(sent - got),
         (unsigned long long)doubled, (unsigned long long)reordered);
