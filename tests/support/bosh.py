@@ -174,6 +174,7 @@ class BoshSession:
         self.timeout = timeout
         self.inbox = []
         self.jid = None
+        self.authid = None
         self._idle = []
         self._all = []
 
@@ -226,8 +227,12 @@ class BoshSession:
 
     def request(self, payload="", timeout=10, **attrs):
         """Sends a request and waits for its answer."""
-        answer = self.post(payload, **attrs).result(timeout)
+        return self.note(self.post(payload, **attrs).result(timeout))
+
+    def note(self, answer):
+        """Takes what came in an answer into the inbox."""
         self.inbox += answer.children
+        self.authid = answer.attr("authid") or self.authid
         return answer
 
     # -- creation
@@ -259,7 +264,7 @@ class BoshSession:
     def adopt(self, answer):
         self.creation = answer
         self.sid = answer.attr("sid")
-        self.inbox += answer.children
+        self.note(answer)
         return self
 
     # -- conversations

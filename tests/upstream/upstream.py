@@ -475,23 +475,6 @@ class Upstream:
                 return c
         return None
 
-    def of_session(self, session):
-        """The connection on which that BoshSession's first stream runs, found by the stream id that it was told, or by jid."""
-        def found():
-            for c in list(self.connections):
-                if session.jid and c.jid == session.jid and c.closed is None:
-                    return c
-            return None
-        end = time.monotonic() + 5 * SLOW
-        with self.change:
-            while True:
-                c = found()
-                if c:
-                    return c
-                left = end - time.monotonic()
-                assert left > 0, "no connection with jid %s" % session.jid
-                self.change.wait(left)
-
     def close(self):
         self.stop_listening()
         for c in list(self.connections):
