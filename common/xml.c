@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/random.h>
 #include <unistr.h>
 
 enum { PARSER_KEEP = 64 * 1024 }; /* a parser that has seen more may hold much memory: it is not kept */
@@ -25,7 +26,8 @@ struct xml_parser {
     void *arg;
     size_t depth, max_depth, deepest;
     size_t fed;
-    int result; /* why it stopped: a cause or a handler's number */
+    unsigned long salt; /* of expat's hash tables: drawn once, or expat asks the kernel for each document */
+    int result;         /* why it stopped: a cause or a handler's number */
 };
 
 static struct xml_parser *idle;
@@ -231,6 +233,10 @@ parser_new(void)
         free(p);
         return NULL;
     }
+    /* without randomness at this moment the salt stays 0, and expat finds one itself */
+    if (getrandom(&p->salt, sizeof p->salt, GRND_NONBLOCK) != (ssize_t)sizeof p->salt) {
+        p->salt = 0;
+    }
     return p;
 }
 
@@ -248,7 +254,7 @@ xml_parser_take(const struct xml_handlers *handlers, void *arg, size_t max_depth
 
     if (p && XML_ParserReset(p->expat, "UTF-8")) {
         idle = NULL;
-        *p = (struct xml_parser){.expat = p->expat};
+        *p = (struct xml_parser){.expat = p->expat, .salt = p->salt};
     } else {
         p = parser_new();
         if (!p) {
@@ -262,6 +268,7 @@ xml_parser_take(const struct xml_handlers *handlers, void *arg, size_t max_depth
     if (XML_SetReparseDeferralEnabled) {
         XML_SetReparseDeferralEnabled(p->expat, XML_FALSE);
     }
+    XML_SetHashSalt(p->expat, p->salt);
     XML_SetReturnNSTriplet(p->expat, 1);
     XML_SetUserData(p->expat, p);
     XML_SetElementHandler(p->expat, on_start, on_end);
