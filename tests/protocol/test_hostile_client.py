@@ -185,13 +185,30 @@ def test_session_limits():
         assert a.type == "terminate" and a.condition
         line.sessions[0].terminate()
         wait_until(lambda: line.session().post_create().result().type is None, 3, "a place to come free")
-    with Line(limits={"sessions_per_address": 2}) as line:
+    with Line(limits={"sessions_per_address": 2}, http={"trusted_proxies": []}) as line:
         first = line.create(features=False)
         line.create(features=False)
         a = line.session().post_create().result()
         assert (a.type, a.condition) == ("terminate", "policy-violation")
         first.terminate()
         wait_until(lambda: line.session().post_create().result().type is None, 3, "a place to come free")
+
+
+def test_sessions_per_address_behind_a_proxy():
+    """X-Forwarded-For counts when it comes from a trusted proxy, and only then."""
+    def creation(c, address):
+        body = body_xml(rid=unused_rid(), to="example.test", ver="1.11", wait="1", hold="1")
+        return b"policy-violation" not in c.post(body, headers=[("X-Forwarded-For", address)]).body
+    with Line(limits={"sessions_per_address": 2}, http={"trusted_proxies": ["127.0.0.9"]}) as line:
+        with HttpConn(line.h.http, source="127.0.0.9") as proxy:
+            assert [creation(proxy, "192.0.2.1") for _ in range(3)] == [True, True, False]
+            assert creation(proxy, "192.0.2.2")
+            assert [creation(proxy, "2001:db8:1:2::%x" % i) for i in (1, 2, 3)] == [True, True, False], "IPv6 counts by /64"
+            assert creation(proxy, "2001:db8:1:3::1")
+            assert creation(proxy, "198.51.100.1, 192.0.2.3") and creation(proxy, "198.51.100.2, 192.0.2.3")
+            assert not creation(proxy, "198.51.100.3, 192.0.2.3"), "only the last, proven hop counts"
+        with HttpConn(line.h.http, source="127.0.0.10") as liar:
+            assert [creation(liar, "192.0.2.%d" % (50 + i)) for i in range(3)] == [True, True, False]
 
 
 def test_new_sessions_per_second():

@@ -135,7 +135,7 @@ def test_xep0124_15_4_repeat_with_the_same_key(line, keyed):
 
 
 def test_xep0124_15_4_repeat_with_another_key_is_refused(line, keyed):
-    s, conn = keyed
+    s = keyed[0]
     p = s.post(text(0))
     p.quiet(0.05)
     s.post(text(1)).quiet(0.05)
@@ -145,7 +145,7 @@ def test_xep0124_15_4_repeat_with_another_key_is_refused(line, keyed):
 
 
 def test_xep0124_15_4_repeat_of_a_held_request_with_another_key_gets_nothing(line, keyed):
-    s, conn = keyed
+    s = keyed[0]
     p = s.post()
     p.quiet(0.05)
     thief = s.post(rid=p.rid, key=hashlib.sha1(b"thief").hexdigest())
