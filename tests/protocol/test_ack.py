@@ -1,5 +1,7 @@
 """XEP-0124 9: acknowledgements of requests and of responses."""
 
+import time
+
 from support.bosh import MESSAGE
 
 PRESENCE = "<presence xmlns='jabber:client'/>"
@@ -48,10 +50,11 @@ def test_xep0124_9_2_report_of_a_response_that_the_client_misses(line):
     s = line.ready(ack="1", wait="5")
     p = s.post(s.message("one"))
     assert p.result().tags == [MESSAGE]
+    time.sleep(1.2)
     q = s.post(ack=p.rid - 1)
     a = q.result(2)
     assert a.attr("report") == str(p.rid)
-    assert a.attr("time") is not None and 0 <= int(a.attr("time")) < 5000
+    assert 1100 <= int(a.attr("time")) < 2500, "milliseconds since that answer"
     assert q.elapsed < 1, "a report is to be sent at once"
 
 
@@ -63,16 +66,6 @@ def test_xep0124_9_2_no_report_when_all_is_acknowledged(line):
         q = s.post(**attrs)
         q.quiet(0.3)
         assert q.result(3).attr("report") is None
-
-
-def test_xep0124_9_2_time_counts_from_the_reported_answer(line):
-    import time
-    s = line.ready(ack="1", wait="5")
-    p = s.post(s.message("one"))
-    p.result()
-    time.sleep(0.6)
-    a = s.post(ack=p.rid - 1).result(2)
-    assert a.attr("report") == str(p.rid) and 500 <= int(a.attr("time")) <= 1200
 
 
 def test_xep0124_14_3_unacknowledged_answers_stay_in_the_buffer(line):
