@@ -215,6 +215,22 @@ def test_element_of_exactly_the_limit_and_one_over(line):
     conn.wait_closed()
 
 
+def test_largest_elements_pass_both_ways():
+    """Far larger than the window between the processes: an element of exactly the limit must pass each way."""
+    with Line(bosh={"max_body": 1048576}, upstream={"max_element": 1048576}) as line:
+        s = line.ready(wait="10")
+        conn = line.conn(s)
+        raw, rid = s.build("<message xmlns='jabber:client' to='x@y'><body>@</body></message>")
+        size = 1048576 - len(raw) + 1
+        p = s.post_raw(raw.replace("@", "u" * size), rid)
+        up = conn.wait_element(MESSAGE, seconds=15)
+        assert up.element.findtext("{jabber:client}body") == "u" * size
+        head, tail = b"<message id='big'><body>", b"</body></message>"
+        conn.send(head + b"d" * (1048576 - len(head) - len(tail)) + tail)
+        got = p.result(15).children
+        assert [len(e.findtext("{jabber:client}body")) for e in got] == [1048576 - len(head) - len(tail)]
+
+
 def test_endless_element(line):
     """A 1 GB element: cut off at the limit, without keeping what came."""
     s = line.ready(wait="5")

@@ -55,6 +55,37 @@ def test_http_chunked_with_extensions_and_trailers(conn, line):
     created(conn.response())
 
 
+@pytest.mark.parametrize("value", ["text/plain", "application/x-www-form-urlencoded", "text/xml; charset=ISO-8859-1", "nonsense", ""])
+def test_xep0124_5_content_type_of_requests_is_ignored(conn, line, value):
+    body = creation().encode()
+    conn.send(b"POST /http-bind HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+              % (value.encode(), len(body), body))
+    created(conn.response())
+
+
+def test_xep0124_5_no_content_type_no_user_agent(conn, line):
+    body = creation().encode()
+    conn.send(b"POST /http-bind HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    r = created(conn.response())
+    assert r.header("Set-Cookie") is None
+
+
+def test_http_path_is_a_setting():
+    with Line(bosh={"path": "/xmpp/bosh"}) as line, HttpConn(line.h.http) as c:
+        created(c.post(creation(), path="/xmpp/bosh"))
+        assert c.post(creation()).status == 404
+
+
+def test_http_ipv6():
+    import os
+    port = 20000 + os.getpid() % 20000
+    with Line() as line:
+        line.h.stop_for_change(lambda conf: conf["http"]["listen"].append({"address": "::1", "port": port}))
+        with HttpConn(("::1", port)) as c:
+            c.send(post_bytes(creation()))
+            created(c.response())
+
+
 def test_http_query_string_is_tolerated(conn):
     created(conn.post(creation(), path="/http-bind?x=1"))
 

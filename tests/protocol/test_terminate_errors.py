@@ -51,6 +51,18 @@ def test_xep0124_13_one_log_line_per_session_end(line):
     assert "client-terminate" in lines[0] and "info" in lines[0]
 
 
+def test_log_tells_no_secrets_and_no_stanzas(line):
+    s = line.create(wait="5")
+    s.login_plain("romeo", "pa55word-in-clear")
+    s.bind()
+    s.wait_for(MESSAGE, s.message("for your eyes only"))
+    s.terminate()
+    line.h.wait_log("session-end.*sid=%s" % s.sid[:8])
+    log = line.h.log()
+    for secret in ("pa55word-in-clear", "AHJvbWVv", "for your eyes only", s.sid):
+        assert secret not in log, secret
+
+
 def test_xep0124_13_terminate_right_after_creation(line):
     s = line.create(features=False)
     conn = line.conn(s)

@@ -166,6 +166,14 @@ class Holdline:
                 found.append(int(entry))
         return sorted(found)
 
+    def stop_for_change(self, change):
+        """Stops in order, lets change(conf) edit the configuration, writes it and starts again."""
+        self._orderly_stop(15)
+        self._kill()
+        change(self.conf)
+        self.write_conf()
+        self.start()
+
     def reload(self):
         self.process.send_signal(signal.SIGHUP)
 
