@@ -139,7 +139,13 @@ write_out(struct conn *c)
     int r = conn_io_write(c);
 
     if (r < 0) {
-        fail(c, r);
+        /* what the peer said before it went away may tell why */
+        buf_clear(&c->out);
+        c->blocked = false;
+        conn_io_read(c);
+        if (c->state == ST_OPEN) {
+            fail(c, r);
+        }
         return;
     }
     if (c->congested && c->out.len <= c->high / 3) {
