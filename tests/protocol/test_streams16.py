@@ -177,7 +177,7 @@ def test_xep0124_16_6_the_first_stream_may_die_first(line, two):
 
 
 def test_xep0124_16_restart_of_one_stream(line, two):
-    s, first, second, conn1, conn2 = two
+    s, _, second, conn1, conn2 = two
     s.post("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHg=</auth>", stream=second)
     conn2.wait(lambda: conn2.user)
     s.post(to="example.test", stream=second, xmpp_restart="true")

@@ -344,6 +344,11 @@ class BoshSession:
             type_, id_, " to=%s" % quote(to) if to else "", payload)
         return self.wait_for(lambda e: e.tag == IQ and e.get("id") == id_, text, seconds)
 
+    def ping(self):
+        """Proves that the session lives: a question to the server and its answer."""
+        answer = self.iq("<ping xmlns='urn:xmpp:ping'/>", "get")
+        assert answer.get("type") == "result", ET.tostring(answer)
+
     def bind(self, resource=None):
         inner = "<resource>%s</resource>" % escape(resource) if resource else ""
         answer = self.iq("<bind xmlns='%s'>%s</bind>" % (NS_BIND, inner))
