@@ -42,7 +42,10 @@ void http_free(struct http **h);
 
 /** The body's bytes; valid until answered, dropped or gone. Never more than bosh.max_body. */
 const uint8_t *http_body(const struct http_request *r, size_t *len);
-/** The client's address as text, without port ("192.0.2.1", "2001:db8::1"): from X-Forwarded-For or Forwarded when the peer is a trusted proxy. */
+/** Gives the body's memory back once it was read: a request may be held for a minute. */
+void http_body_release(struct http_request *r);
+/** The client's address as text, without port ("192.0.2.1", "2001:db8::1"): from X-Forwarded-For or Forwarded when the peer is a trusted proxy.
+ * Valid until the next call. */
 const char *http_address(const struct http_request *r);
 /** 0 when unknown (behind a proxy). */
 uint16_t http_port(const struct http_request *r);

@@ -1,0 +1,398 @@
+/* http: the daemons, and the flush. */
+#include "http.h"
+
+#include "gzip.h"
+#include "http_int.h"
+
+#include "common/counters.h"
+#include "common/fail.h"
+#include "common/log.h"
+#include "common/tls.h"
+
+#include <limits.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    FILL = 32,  /* connections of a daemon before the next one is begun: few daemons with work are cheaper to run than
+                   many */
+    PASSES = 8, /* runs of one daemon in a flush: an answer takes two or three */
+    INCREMENT = 1024,
+    TRIM_LEAST = 512, /* connections that must have gone before memory is given back */
+};
+
+static const double TRIM_SECONDS = 10;
+static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:"
+                                 "+GROUP-SECP384R1";
+
+/* The library hands its certificate callback nothing of ours. One set per process. */
+static struct tls_server *certificates;
+
+/* ---- daemons ---- */
+
+/* gnutls_certificate_retrieve_function2, without gnutls' names: they stay in common/tls. */
+static int
+choose_certificate(void *session, const void *issuers, int issuer_count, const void *algorithms, int algorithm_count,
+    void *pcert, unsigned *pcert_length, void *key)
+{
+    (void)issuers;
+    (void)issuer_count;
+    (void)algorithms;
+    (void)algorithm_count;
+    return certificates ? tls_server_choose(certificates, session, pcert, pcert_length, key) : -1;
+}
+
+static void
+panic(void *arg, const char *file, unsigned line, const char *reason)
+{
+    (void)arg;
+    log_event(LOG_LVL_CRIT, "http-panic", "file=%s line=%u reason=%s", file, line, reason ? reason : "");
+    abort(); /* the supervisor starts another */
+}
+
+void
+http_mark(struct http_daemon *d)
+{
+    if (!d->dirty) {
+        d->dirty = true;
+        STAILQ_INSERT_TAIL(&d->http->dirty, d, dirty_link);
+    }
+}
+
+static void
+on_daemon(struct ev_loop *loop, ev_io *w, int revents)
+{
+    (void)loop;
+    (void)revents;
+    http_mark(w->data);
+}
+
+static int
+daemon_start(struct http *h, struct http_daemon *d, bool tls)
+{
+    const struct conf *conf = h->conf;
+    const char *priority = conf->tls.priorities ? conf->tls.priorities : priorities;
+    struct MHD_OptionItem secure[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)choose_certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priority},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0);
+    const union MHD_DaemonInfo *info;
+
+    d->mhd = MHD_start_daemon(flags, 0, NULL, NULL, http_request_handler, h, MHD_OPTION_NOTIFY_COMPLETED,
+        http_request_completed, h, MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, h, MHD_OPTION_URI_LOG_CALLBACK,
+        http_conn_request_line, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)conf->http.header_size,
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)INCREMENT, MHD_OPTION_CONNECTION_TIMEOUT, 0U,
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
+        tls ? secure : &secure[2], MHD_OPTION_END);
+    info = d->mhd ? MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+    if (!info || info->epoll_fd < 0) {
+        return -FAIL_INTERNAL;
+    }
+    d->http = h;
+    ev_io_init(&d->io, on_daemon, info->epoll_fd, EV_READ);
+    d->io.data = d;
+    ev_io_start(h->loop, &d->io);
+    return 0;
+}
+
+static int
+group_start(struct http *h, struct http_group *g, bool tls)
+{
+    g->daemons = calloc(HTTP_SPREAD, sizeof *g->daemons);
+    if (!g->daemons) {
+        return -FAIL_NOMEM;
+    }
+    for (int i = 0; i < HTTP_SPREAD; i++) {
+        int r = daemon_start(h, &g->daemons[i], tls);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static void
+group_stop(struct http *h, struct http_group *g)
+{
+    for (int i = 0; g->daemons && i < HTTP_SPREAD; i++) {
+        if (g->daemons[i].mhd) {
+            ev_io_stop(h->loop, &g->daemons[i].io);
+            MHD_stop_daemon(g->daemons[i].mhd);
+        }
+    }
+    free(g->daemons);
+    g->daemons = NULL;
+}
+
+struct http_daemon *
+http_pick(struct http *h, bool tls)
+{
+    struct http_daemon *daemons = tls ? h->tls.daemons : h->plain.daemons;
+    struct http_daemon *least = &daemons[0];
+
+    for (int i = 0; i < HTTP_SPREAD; i++) {
+        if (daemons[i].connections < FILL) {
+            return &daemons[i];
+        }
+        if (daemons[i].connections < least->connections) {
+            least = &daemons[i];
+        }
+    }
+    return least;
+}
+
+/* ---- set-up ---- */
+
+static int
+load_certificates(const struct conf *conf)
+{
+    size_t n = conf->tls.certificate_count;
+    const char **files = calloc(n + 1, sizeof *files);
+    const char **keys = calloc(n + 1, sizeof *keys);
+    char error[256] = "no certificate is configured (tls.certificates)";
+
+    if (files && keys && n > 0) {
+        for (size_t i = 0; i < n; i++) {
+            files[i] = conf->tls.certificates[i].certificate;
+            keys[i] = conf->tls.certificates[i].key;
+        }
+        tls_server_free(&certificates);
+        certificates = tls_server_new(files, keys, n, error, sizeof error);
+    }
+    free(files);
+    free(keys);
+    if (!certificates) {
+        log_event(LOG_LVL_ERROR, "http-tls", "error=%s", error);
+        return -FAIL_CONF;
+    }
+    return 0;
+}
+
+static int
+read_trusted(struct http *h)
+{
+    const struct conf_list *list = &h->conf->http.trusted_proxies;
+
+    h->trusted.items = calloc(list->count + 1, sizeof *h->trusted.items);
+    if (!h->trusted.items) {
+        return -FAIL_NOMEM;
+    }
+    for (size_t i = 0; i < list->count; i++) {
+        if (http_address_net(&h->trusted.items[i], list->items[i]) < 0) {
+            log_event(
+                LOG_LVL_ERROR, "http-trusted-proxies", "error=%s value=%s", "not an address or CIDR", list->items[i]);
+            return -FAIL_CONF;
+        }
+        h->trusted.count++;
+    }
+    return 0;
+}
+
+static int
+start(struct http *h, const int *fds, size_t count)
+{
+    bool tls = false;
+    int r;
+
+    for (size_t i = 0; i < count; i++) {
+        tls = tls || h->conf->http.listen[i].tls;
+    }
+    if ((r = read_trusted(h)) < 0 || (tls && (r = load_certificates(h->conf)) < 0) || (r = http_conn_setup(h)) < 0 ||
+        (r = group_start(h, &h->plain, false)) < 0 || (tls && (r = group_start(h, &h->tls, true)) < 0) ||
+        (r = http_reply_make_busy(h)) < 0) {
+        return r;
+    }
+    return http_accept_setup(h, fds, count);
+}
+
+static void
+on_again(struct ev_loop *loop, ev_idle *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents; /* it keeps the loop from sleeping, that is all */
+}
+
+struct http *
+http_new(struct ev_loop *loop, const struct conf *conf, const int *fds, size_t count, const struct http_events *ev,
+    void *arg)
+{
+    struct http *h = calloc(1, sizeof *h);
+    int r;
+
+    if (!h) {
+        return NULL;
+    }
+    h->loop = loop;
+    h->conf = conf;
+    h->events = *ev;
+    h->arg = arg;
+    h->watch_fd = -1;
+    h->reserve = -1;
+    h->rules = (struct http_rules){conf->bosh.path, (const char *const *)conf->http.allowed_origins.items,
+        conf->http.allowed_origins.count, (uint64_t)conf->bosh.max_body};
+    h->any_origin = http_rules_any_origin(&h->rules);
+    STAILQ_INIT(&h->dirty);
+    TAILQ_INIT(&h->held);
+    TAILQ_INIT(&h->parted);
+    TAILQ_INIT(&h->ready);
+    ev_idle_init(&h->again, on_again);
+    MHD_set_panic_func(panic, NULL);
+    r = start(h, fds, count);
+    if (r < 0) {
+        log_event(LOG_LVL_ERROR, "http-start", "cause=%s", fail_word(r));
+        http_free(&h);
+    }
+    return h;
+}
+
+/* ---- the flush ---- */
+
+static bool
+resume_ready(struct http *h)
+{
+    struct http_request *r;
+    bool any = false;
+
+    while ((r = TAILQ_FIRST(&h->ready))) {
+        TAILQ_REMOVE(&h->ready, r, link);
+        r->listed = false;
+        MHD_resume_connection(r->conn->mhd);
+        http_mark(r->conn->daemon);
+        any = true;
+    }
+    return any;
+}
+
+static bool
+tell_parted(struct http *h)
+{
+    struct http_request *r;
+    bool any = false;
+
+    while ((r = TAILQ_FIRST(&h->parted))) {
+        http_request_gone(h, r);
+        any = true;
+    }
+    return any;
+}
+
+static void
+run_dirty(struct http *h)
+{
+    struct http_daemons now = STAILQ_HEAD_INITIALIZER(now);
+    struct http_daemon *d;
+
+    STAILQ_CONCAT(&now, &h->dirty);
+    while ((d = STAILQ_FIRST(&now))) {
+        MHD_UNSIGNED_LONG_LONG timeout;
+
+        STAILQ_REMOVE_HEAD(&now, dirty_link);
+        d->dirty = false;
+        MHD_run(d->mhd);
+        if (MHD_get_timeout(d->mhd, &timeout) == MHD_YES && timeout == 0) {
+            http_mark(d);
+        }
+    }
+}
+
+/* What thousands of connections leave behind stays with the process unless it is given back: worth it seldom. */
+static void
+trim(struct http *h)
+{
+    if (h->peak - h->connections < TRIM_LEAST || h->connections > h->peak / 2 ||
+        ev_now(h->loop) - h->trimmed < TRIM_SECONDS) {
+        return;
+    }
+    h->trimmed = ev_now(h->loop);
+    h->peak = h->connections;
+    malloc_trim(0);
+}
+
+bool
+http_flush(struct http *h)
+{
+    bool work;
+
+    if (h->flushing) {
+        return false;
+    }
+    h->flushing = true;
+    /* Answers given from here on, in events, wait for the next flush: the owner's links go first. */
+    work = resume_ready(h);
+    work = tell_parted(h) || work;
+    for (int i = 0; i < PASSES && !STAILQ_EMPTY(&h->dirty); i++) {
+        run_dirty(h);
+        work = true;
+    }
+    if (!STAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->parted)) {
+        ev_idle_start(h->loop, &h->again);
+    } else {
+        ev_idle_stop(h->loop, &h->again);
+    }
+    trim(h);
+    h->flushing = false;
+    return work;
+}
+
+void
+http_stop_accepting(struct http *h)
+{
+    http_accept_stop(h);
+}
+
+unsigned
+http_connections(const struct http *h)
+{
+    return h->connections;
+}
+
+/* Everything suspended must be resumed before its daemon may stop. Answers that were given still leave. */
+static void
+drop_all(struct http *h)
+{
+    struct http_request *r;
+
+    h->flushing = true;
+    resume_ready(h);
+    for (int i = 0; i < PASSES && !STAILQ_EMPTY(&h->dirty); i++) {
+        run_dirty(h);
+    }
+    while ((r = TAILQ_FIRST(&h->held)) || (r = TAILQ_FIRST(&h->parted))) {
+        http_request_enter(h, r, HTTP_DROPPED);
+    }
+    resume_ready(h);
+    for (int i = 0; i < PASSES && !STAILQ_EMPTY(&h->dirty); i++) {
+        run_dirty(h);
+    }
+}
+
+void
+http_free(struct http **http)
+{
+    struct http *h = *http;
+
+    if (!h) {
+        return;
+    }
+    *http = NULL;
+    h->closing = true;
+    http_accept_teardown(h);
+    drop_all(h);
+    group_stop(h, &h->plain);
+    group_stop(h, &h->tls);
+    if (h->watch_fd >= 0) {
+        http_conn_teardown(h);
+    }
+    ev_idle_stop(h->loop, &h->again);
+    tls_server_free(&certificates);
+    gzip_end();
+    free(h->trusted.items);
+    free(h->busy);
+    free(h);
+}

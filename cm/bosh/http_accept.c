@@ -1,0 +1,269 @@
+/* http_accept: connections come in here, not in the library: it would stop for good at its limit, and it cannot count
+ * by network. */
+#include "http_int.h"
+
+#include "common/counters.h"
+#include "common/fail.h"
+#include "common/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uthash.h>
+
+enum { ACCEPT_BUDGET = 64 }; /* per listener and turn of the loop */
+
+static const double PAUSE_SECONDS = 0.1;
+static const double LOG_SECONDS = 10;
+
+struct http_peer { /* connections of one address (IPv6: of one /64) */
+    struct http_address key;
+    unsigned count;
+    UT_hash_handle hh;
+};
+
+/* ---- counts by address ---- */
+
+static struct http_peer *
+enter(struct http *h, const struct http_address *a)
+{
+    struct http_address key;
+    struct http_peer *p;
+
+    http_address_subscriber(&key, a);
+    HASH_FIND(hh, h->peers, &key, sizeof key, p);
+    if (!p) {
+        p = calloc(1, sizeof *p);
+        if (!p) {
+            return NULL;
+        }
+        p->key = key;
+        HASH_ADD(hh, h->peers, key, sizeof key, p);
+    }
+    p->count++;
+    return p;
+}
+
+void
+http_accept_leave(struct http *h, struct http_peer **peer)
+{
+    struct http_peer *p = *peer;
+
+    *peer = NULL;
+    if (p && --p->count == 0) {
+        HASH_DELETE(hh, h->peers, p);
+        free(p);
+    }
+}
+
+static bool
+read_address(struct http_address *out, const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        http_address_ipv4(out, &((const struct sockaddr_in *)(const void *)address)->sin_addr);
+        return true;
+    }
+    if (address->sa_family == AF_INET6) {
+        memcpy(out->bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, sizeof out->bytes);
+        return true;
+    }
+    return false;
+}
+
+/* ---- refusals ---- */
+
+static void
+refuse(struct http *h, bool tls, int fd, bool linger, const char *reason)
+{
+    static ev_tstamp logged;
+
+    COUNT(http_refused);
+    if (ev_now(h->loop) - logged >= LOG_SECONDS) { /* said once in a while; the counter has all */
+        logged = ev_now(h->loop);
+        log_event(LOG_LVL_WARNING, "http-refused", "reason=%s connections=%u", reason, h->connections);
+    }
+    if (tls) { /* plain words would mean nothing there */
+        close(fd);
+        return;
+    }
+    (void)!send(fd, h->busy, h->busy_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (linger) {
+        http_conn_linger(h, fd);
+    } else {
+        close(fd);
+    }
+}
+
+void
+http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, socklen_t len)
+{
+    struct http_address a;
+    struct http_conn *c;
+
+    if (!read_address(&a, address)) {
+        close(fd);
+        return;
+    }
+    if (h->connections >= (unsigned)h->conf->http.max_connections) {
+        refuse(h, tls, fd, true, "http.max_connections");
+        return;
+    }
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        refuse(h, tls, fd, false, "memory");
+        return;
+    }
+    c->fd = fd;
+    c->tls = tls;
+    c->trusted = http_address_within(&h->trusted, &a);
+    c->peer = c->trusted ? NULL : enter(h, &a);
+    if (c->peer && c->peer->count > (unsigned)h->conf->http.max_connections_per_address) {
+        http_accept_leave(h, &c->peer);
+        free(c);
+        refuse(h, tls, fd, true, "http.max_connections_per_address");
+        return;
+    }
+    c->daemon = http_pick(h, tls);
+    if (http_conn_add(h, c, address, len) < 0) {
+        COUNT(http_refused);
+        return;
+    }
+    COUNT(http_accepted);
+}
+
+/* ---- accepting ---- */
+
+static void
+pause_accepting(struct http *h)
+{
+    for (size_t i = 0; i < h->listener_count; i++) {
+        ev_io_stop(h->loop, &h->listeners[i].io);
+    }
+    if (!ev_is_active(&h->accept_again)) {
+        ev_timer_set(&h->accept_again, PAUSE_SECONDS, 0);
+        ev_timer_start(h->loop, &h->accept_again);
+    }
+}
+
+static bool
+take_reserve(struct http *h)
+{
+    if (h->reserve < 0) {
+        h->reserve = fcntl(h->watch_fd, F_DUPFD_CLOEXEC, 3);
+    }
+    return h->reserve >= 0;
+}
+
+static void
+on_accept_again(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct http *h = w->data;
+
+    (void)loop;
+    (void)revents;
+    (void)take_reserve(h);
+    for (size_t i = 0; i < h->listener_count && h->accepting; i++) {
+        ev_io_start(h->loop, &h->listeners[i].io);
+    }
+}
+
+/* No descriptor is left: the reserve is given up for as long as it takes to say so to the next in the queue. Without it
+ * the queue would keep the loop busy with connections that nobody can take. False: wait a little. */
+static bool
+shed(struct http *h, struct http_listener *l)
+{
+    int fd;
+
+    if (h->reserve < 0) {
+        return false;
+    }
+    close(h->reserve);
+    h->reserve = -1;
+    fd = accept4(l->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        refuse(h, l->tls, fd, false, "file descriptors");
+    }
+    return take_reserve(h) && fd >= 0;
+}
+
+static void
+on_accept(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct http_listener *l = w->data;
+    struct http *h = l->http;
+
+    (void)loop;
+    (void)revents;
+    for (int i = 0; i < ACCEPT_BUDGET; i++) {
+        struct sockaddr_storage address;
+        socklen_t len = sizeof address;
+        int fd = accept4(w->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            http_admit(h, l->tls, fd, (struct sockaddr *)&address, len);
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (errno == EMFILE || errno == ENFILE ? !shed(h, l) : errno == ENOBUFS || errno == ENOMEM) {
+            pause_accepting(h);
+            return;
+        } /* else the connection was broken before it was taken: the next one */
+    }
+}
+
+int
+http_accept_setup(struct http *h, const int *fds, size_t count)
+{
+    const int on = 1;
+
+    h->reserve = -1;
+    ev_timer_init(&h->accept_again, on_accept_again, 0, 0);
+    h->accept_again.data = h;
+    h->listeners = calloc(count ? count : 1, sizeof *h->listeners);
+    if (!h->listeners) {
+        return -FAIL_NOMEM;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct http_listener *l = &h->listeners[i];
+
+        if (fcntl(fds[i], F_SETFL, O_NONBLOCK) < 0) {
+            return -FAIL_IO;
+        }
+        /* inherited by what is accepted */
+        (void)setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        l->http = h;
+        l->tls = h->conf->http.listen[i].tls;
+        ev_io_init(&l->io, on_accept, fds[i], EV_READ);
+        l->io.data = l;
+        ev_io_start(h->loop, &l->io);
+        h->listener_count++;
+    }
+    h->accepting = true;
+    return take_reserve(h) ? 0 : -FAIL_IO;
+}
+
+void
+http_accept_stop(struct http *h)
+{
+    h->accepting = false;
+    ev_timer_stop(h->loop, &h->accept_again);
+    for (size_t i = 0; i < h->listener_count; i++) {
+        ev_io_stop(h->loop, &h->listeners[i].io);
+    }
+}
+
+void
+http_accept_teardown(struct http *h)
+{
+    http_accept_stop(h);
+    free(h->listeners);
+    h->listeners = NULL;
+    h->listener_count = 0;
+    if (h->reserve >= 0) {
+        close(h->reserve);
+        h->reserve = -1;
+    }
+}

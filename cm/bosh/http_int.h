@@ -1,0 +1,188 @@
+/* http_int: what the files of `http` share. Nobody else includes it. Includes downwards: http_rules, http_address,
+ * http_page, gzip < http_reply < http_request < http_conn < http_accept < http. */
+#ifndef BOSH_HTTP_INT_H
+#define BOSH_HTTP_INT_H
+
+#include "http.h"
+#include "http_address.h"
+#include "http_rules.h"
+
+#include <microhttpd.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+struct http_daemon;
+struct http_peer;
+
+enum http_deadline {
+    HTTP_HEADER,    /* a request's header, from its first line (the first one from accept) to its end */
+    HTTP_BODY,      /* a request's body; and an answer, until the client's side has taken it */
+    HTTP_KEEPALIVE, /* nothing under way */
+    HTTP_DEADLINES,
+    HTTP_NO_DEADLINE = HTTP_DEADLINES /* the request is in its owner's hands */
+};
+
+struct http_conn {
+    TAILQ_ENTRY(http_conn) link; /* in http.deadlines[deadline] */
+    ev_tstamp due;
+    struct http_daemon *daemon;
+    struct MHD_Connection *mhd;
+    struct http_request *request; /* the POST that is coming in or held; NULL otherwise */
+    struct http_peer *peer;       /* its address's count; NULL for a trusted proxy */
+    int fd;                       /* the library's: it closes it */
+    uint8_t deadline;             /* enum http_deadline */
+    bool tls;
+    bool trusted; /* the peer is a trusted proxy */
+    bool seen;    /* the handler has seen the present request */
+    bool parted;  /* the client has closed its side */
+    bool linger;  /* an answer left before the request was read */
+};
+TAILQ_HEAD(http_conns, http_conn);
+
+enum http_state { HTTP_RECEIVING, HTTP_HELD, HTTP_PARTED, HTTP_ANSWERED, HTTP_DROPPED };
+
+struct http_request {
+    TAILQ_ENTRY(http_request) link; /* by state: http.held, .parted, .ready (answered or dropped) */
+    struct http_conn *conn;
+    void *owner;
+    uint8_t *body;
+    size_t len;
+    size_t size;
+    const char *origin; /* in the library's memory, until answered */
+    struct blob *answer;
+    char *content_type;
+    uint16_t status;
+    uint8_t state; /* enum http_state */
+    bool gzip;
+    bool oversized; /* only counted from here on, not kept */
+    bool listed;
+};
+TAILQ_HEAD(http_requests, http_request);
+
+struct http_daemon {
+    struct http *http;
+    struct MHD_Daemon *mhd;
+    ev_io io;
+    STAILQ_ENTRY(http_daemon) dirty_link;
+    unsigned connections;
+    bool dirty;
+};
+STAILQ_HEAD(http_daemons, http_daemon);
+
+enum { HTTP_SPREAD = 64 }; /* daemons of a kind */
+
+struct http_group {              /* plain, or TLS */
+    struct http_daemon *daemons; /* NULL: not needed */
+};
+
+struct http_listener {
+    struct http *http;
+    ev_io io;
+    bool tls;
+};
+
+struct http_linger {
+    TAILQ_ENTRY(http_linger) link;
+    struct http *http;
+    ev_io io;
+    ev_tstamp due;
+    size_t read;
+};
+TAILQ_HEAD(http_lingers, http_linger);
+
+struct http {
+    struct ev_loop *loop;
+    const struct conf *conf;
+    struct http_events events;
+    void *arg;
+    struct http_rules rules;
+    bool any_origin;
+    struct http_nets trusted;
+
+    struct http_listener *listeners;
+    size_t listener_count;
+    bool accepting;
+    int reserve; /* a descriptor to give up when there are no others */
+    ev_timer accept_again;
+    char *busy; /* the answer to a connection above the limits */
+    size_t busy_len;
+
+    struct http_group plain, tls;
+    struct http_daemons dirty;
+    ev_idle again; /* keeps the loop awake while something is left for the next flush */
+    bool flushing; /* inside http_flush(): it must not be entered again from an event */
+    bool closing;  /* http_free() has begun: nothing is taken in any more */
+
+    struct http_conns deadlines[HTTP_DEADLINES];
+    ev_timer timers[HTTP_DEADLINES];
+    struct http_requests held, parted, ready;
+    struct http_conn *admitting;
+    struct http_peer *peers;
+    unsigned connections;
+    unsigned peak; /* of connections, since memory was last given back */
+    ev_tstamp trimmed;
+
+    int watch_fd; /* epoll of all connections, for the client's end alone */
+    ev_io watch;
+
+    struct http_lingers lingers;
+    unsigned lingering;
+    ev_timer linger_timer;
+};
+
+/* ---- http_reply.c: answers in the library's terms ---- */
+
+/** Queues the answer of a request that was given one; its body is no longer needed afterwards. */
+enum MHD_Result http_reply_answer(struct http *h, struct http_request *r);
+/** Queues what a verdict other than HTTP_BOSH says. */
+enum MHD_Result http_reply_verdict(
+    struct http *h, struct MHD_Connection *mhd, enum http_verdict verdict, const struct http_head *head);
+/** The raw answer to a connection that is refused. 0 or -FAIL_NOMEM. */
+int http_reply_make_busy(struct http *h);
+
+/* ---- http_request.c: requests ---- */
+
+/** The library's handler; the context of a request is its struct http_conn. */
+enum MHD_Result http_request_handler(void *http, struct MHD_Connection *mhd, const char *url, const char *method,
+    const char *version, const char *data, size_t *size, void **context);
+/** The library is done with a request. */
+void http_request_completed(
+    void *http, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
+/** Raises `gone` for a held request and lets its connection end. */
+void http_request_gone(struct http *h, struct http_request *r);
+/** Forgets a request in whatever state, without event. */
+void http_request_free(struct http *h, struct http_request **r);
+void http_request_enter(struct http *h, struct http_request *r, enum http_state state);
+
+/* ---- http_conn.c: connections and their deadlines ---- */
+
+int http_conn_setup(struct http *h);
+void http_conn_teardown(struct http *h);
+void http_conn_deadline(struct http *h, struct http_conn *c, enum http_deadline kind);
+void http_conn_notify(void *http, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
+void *http_conn_request_line(void *http, const char *uri, struct MHD_Connection *mhd);
+/** Hands an accepted connection (fd, tls, peer, daemon are set) to its daemon, which owns the descriptor from then on.
+ * On failure everything is freed. */
+int http_conn_add(struct http *h, struct http_conn *c, const struct sockaddr *address, socklen_t len);
+/** Reads and forgets what still comes in on fd (which it owns, shut for writing here), so that closing does not destroy
+ * an answer on its way. */
+void http_conn_linger(struct http *h, int fd);
+
+/* ---- http_accept.c: listeners, limits ---- */
+
+int http_accept_setup(struct http *h, const int *fds, size_t count);
+void http_accept_stop(struct http *h);
+void http_accept_teardown(struct http *h);
+/** The one door: every accepted connection enters here. Owns fd. */
+void http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, socklen_t len);
+/** Gives back an address's count; accepts NULL. */
+void http_accept_leave(struct http *h, struct http_peer **peer);
+
+/* ---- http.c ---- */
+
+/** Has the daemon run in the next flush. */
+void http_mark(struct http_daemon *d);
+/** The daemon for a new connection. */
+struct http_daemon *http_pick(struct http *h, bool tls);
+
+#endif
