@@ -95,6 +95,30 @@ line_begin(struct log_line *l, enum log_level level, const char *event)
 
 /* --- where lines go --- */
 
+static bool
+same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_dev == b->st_dev;
+}
+
+/* Whether pipe_fd is still what was opened: descriptors may be closed and used again behind our back. */
+static bool
+own_pipe_is_open(void)
+{
+    struct stat st;
+
+    return state.pipe_fd >= 0 && fstat(state.pipe_fd, &st) == 0 && same_file(&st, &state.pipe_stat);
+}
+
+/* Whether pipe_fd leads where stderr does. */
+static bool
+pipe_is_ours(void)
+{
+    struct stat st;
+
+    return own_pipe_is_open() && fstat(STDERR_FILENO, &st) == 0 && same_file(&st, &state.pipe_stat);
+}
+
 /* Opens the pipe on stderr for us alone. Setting O_NONBLOCK on stderr itself would set it for everybody who shares the
  * pipe's end: the shell, the other programs of a pipeline. */
 static void
@@ -102,29 +126,21 @@ open_pipe(void)
 {
     struct stat st;
 
-    if (state.pipe_fd >= 0) {
+    if (pipe_is_ours()) {
         return;
     }
+    if (own_pipe_is_open()) {
+        close(state.pipe_fd);
+    }
+    state.pipe_fd = -1;
     if (fstat(STDERR_FILENO, &state.pipe_stat) < 0 || !S_ISFIFO(state.pipe_stat.st_mode)) {
         return;
     }
     state.pipe_fd = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (state.pipe_fd >= 0 &&
-        (fstat(state.pipe_fd, &st) < 0 || st.st_ino != state.pipe_stat.st_ino || st.st_dev != state.pipe_stat.st_dev)) {
+    if (state.pipe_fd >= 0 && !(fstat(state.pipe_fd, &st) == 0 && same_file(&st, &state.pipe_stat))) {
         close(state.pipe_fd);
         state.pipe_fd = -1;
     }
-}
-
-/* Whether pipe_fd is still the pipe that stderr is: descriptors may be closed or replaced behind our back. */
-static bool
-pipe_is_ours(void)
-{
-    struct stat own, err;
-
-    return state.pipe_fd >= 0 && fstat(state.pipe_fd, &own) == 0 && fstat(STDERR_FILENO, &err) == 0 &&
-           own.st_ino == state.pipe_stat.st_ino && own.st_dev == state.pipe_stat.st_dev && err.st_ino == own.st_ino &&
-           err.st_dev == own.st_dev;
 }
 
 /* Writes what goes without waiting. */
