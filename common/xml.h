@@ -4,8 +4,7 @@
  * beyond the five, encodings other than UTF-8, unbound prefixes are refused with a cause each. No tree, no
  * re-serialising: elements are byte ranges of the input.
  *
- * One parser per process and kind is shared and reset per document; only a stream with a long unfinished element gets
- * one of its own.
+ * One parser per process is shared and reset per document; between two calls nobody keeps one.
  */
 #ifndef COMMON_XML_H
 #define COMMON_XML_H
@@ -87,10 +86,10 @@ int xml_doc_child(
 
 /* ---- an XMPP stream over TCP ---- */
 
-/** Splits the bytes that a server sends into the stream header and complete top-level elements. Keeps no parser between
- * elements: the header's declarations are remembered, pending bytes are parsed again with the shared parser, and only
- * an unfinished element of more than 4 KiB gets a parser of its own until it is complete. All zero is not valid:
- * xml_stream_init(). */
+/** Splits the bytes that a server sends into the stream header and complete top-level elements. Keeps no parser: a
+ * scanner of a few bytes finds where elements end, however the bytes arrive (each is looked at once), and complete
+ * elements are parsed once, behind a header made of the declarations of the stream's own. So malformed XML may be
+ * noticed only when its element seems complete, at the latest at max_element bytes. */
 struct xml_stream;
 
 /** Events; any may return non-zero to stop (a negative cause is returned by xml_stream_feed()). The stream must not be
@@ -106,15 +105,19 @@ struct xml_stream_events {
     int (*end)(void *arg);
 };
 
-/** A new splitter with bounds for one element and for nesting; NULL when memory is out. About 100 bytes at rest. */
+/** A new splitter with bounds for one element (bytes, as received) and for nesting (the top-level element counted);
+ * NULL when memory is out. About 100 bytes at rest; the header's declarations are shared among streams. */
 struct xml_stream *xml_stream_new(size_t max_element, size_t max_depth);
 void xml_stream_free(struct xml_stream **s);
 /** Forgets everything: the next bytes begin with a new stream header (STARTTLS, restart). */
 void xml_stream_reset(struct xml_stream *s);
-/** Feeds bytes. 0, or a negative cause: FAIL_UPSTREAM_XML (restricted or malformed), FAIL_UPSTREAM_SIZE,
- * FAIL_UPSTREAM_NOT_XMPP, FAIL_NOMEM or what an event returned. A restart from inside an event is done by returning a
- * positive number: feeding stops behind that element, the number of bytes used is in *used, and 0 is returned. `used`
- * may be NULL when no event ever does that. White space between elements is dropped. */
+/** Feeds bytes. 0, or a negative cause: FAIL_UPSTREAM_XML (restricted or malformed), FAIL_UPSTREAM_SIZE (an element,
+ * the header (8 KiB) or the nesting is over its limit), FAIL_UPSTREAM_NOT_XMPP, FAIL_NOMEM or what an event returned;
+ * then the stream is of no use but for reset and free. Elements before the fault are handed out first. A restart from
+ * inside an event is done by returning a positive number (after xml_stream_reset() or with it to come): feeding stops
+ * behind that element, the number of bytes used is in *used, and 0 is returned. `used` may be NULL when no event ever
+ * does that. White space between elements is dropped, and so is everything behind </stream:stream>. Events may use all
+ * of this module but not feed the same stream. */
 int xml_stream_feed(
     struct xml_stream *s, const void *bytes, size_t len, const struct xml_stream_events *ev, void *arg, size_t *used);
 /** Bytes held for an unfinished element. */
@@ -129,10 +132,11 @@ const char *xml_attr_get(const struct xml_attr *attrs, size_t count, const char 
  * negative cause. The result is valid until the next call of any xml_doc function. */
 int xml_root_attrs(const void *bytes, size_t len, struct xml_doc *doc);
 
-/** Walks all elements of one parsed-on-its-own element and copies its bytes to `out` without those for which `drop`
- * returns true (with everything in them). `ns`, `name` are the element's, `depth` is 0 for the root; `text` is the
- * element's own leading text when it has no element children, else "" (at most 255 bytes). 0 or a negative cause. Used
- * to hide <starttls/>, <compression/> and channel-binding offers. */
+/** Walks all elements of one parsed-on-its-own element (innermost first) and appends its bytes to `out` without those
+ * for which `drop` returns true (with everything in them). `ns`, `name` are the element's, `depth` is 0 for the root;
+ * `text` is the element's text when it has no element children, else "" (its first 255 bytes). 0 or a negative cause
+ * (nested deeper than 64: FAIL_XML_DEPTH), then nothing is appended. Used to hide <starttls/>, <compression/> and
+ * channel-binding offers. */
 int xml_filter(const void *bytes, size_t len,
     bool (*drop)(void *arg, const char *ns, const char *name, unsigned depth, const char *text), void *arg,
     struct buf *out);
