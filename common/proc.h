@@ -36,7 +36,8 @@ struct proc_msg {
 struct proc; /* this worker */
 
 struct proc_events {
-    /** PROC_STOP, or the supervisor is gone: begin the orderly end and call proc_exit() when done. Called once. */
+    /** PROC_STOP, SIGTERM, or the supervisor is gone: begin the orderly end and call proc_exit() when done. Called once; after conf shutdown_timeout the
+     * loop ends anyway. NULL: there is nothing to end. */
     void (*stop)(void *arg);
 };
 
@@ -54,9 +55,9 @@ enum { PROC_PATH_MAX = 104 };
 void proc_connector_path(const struct conf *c, unsigned instance, char *out, size_t size);
 
 /** Everything that needs rights or files is done: drops privileges, installs the seccomp filter, tells READY, runs the loop until proc_exit(). Returns the
- * exit status. */
+ * exit status (78 when conf user does not exist or is root, which is said on stderr). */
 int proc_run(struct proc *p, const struct proc_events *ev, void *arg);
-/** Ends the loop at the end of this turn, with that exit status. */
+/** Ends the loop at the end of this turn, after the flush of what was written in it, with that exit status. */
 void proc_exit(struct proc *p, int status);
 /** Raises RLIMIT_NOFILE to its hard limit; returns it. Done by proc_start(). */
 unsigned long proc_nofile(void);
