@@ -1,0 +1,593 @@
+#include "bosh_session.h"
+
+#include "bosh_reply.h"
+#include "common/counters.h"
+#include "common/fail.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { REPORT_AFTER = 1000 /* ms: an answer not acknowledged for that long is worth a report (9.2) */ };
+
+static unsigned
+at_most(int64_t asked, unsigned by_default, unsigned max)
+{
+    int64_t n = asked < 0 ? by_default : asked;
+    return n > max ? max : (unsigned)n;
+}
+
+static bool
+is_polling(const struct bosh_session *s)
+{
+    return s->hold == 0 || s->wait == 0;
+}
+
+struct bosh_slot *
+bosh_session_slot(struct bosh_session *s, uint64_t rid)
+{
+    for (unsigned i = 0; i < s->slot_count; i++)
+        if (s->slots[i].state != SLOT_FREE && s->slots[i].rid == rid)
+            return &s->slots[i];
+    return NULL;
+}
+
+struct bosh_slot *
+bosh_session_oldest(struct bosh_session *s)
+{
+    struct bosh_slot *found = NULL;
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        struct bosh_slot *slot = &s->slots[i];
+        if ((slot->state == SLOT_HELD || slot->state == SLOT_LOST) && (found == NULL || slot->rid < found->rid))
+            found = slot;
+    }
+    return found;
+}
+
+static struct bosh_slot *
+take_slot(struct bosh_session *s)
+{
+    struct bosh_slot *found = NULL;
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        struct bosh_slot *slot = &s->slots[i];
+        if (slot->state == SLOT_FREE) {
+            found = slot;
+            break;
+        }
+        if (slot->state == SLOT_ANSWERED && (found == NULL || slot->rid < found->rid))
+            found = slot;
+    }
+    if (found == NULL) /* cannot be: there are more slots than the window and the cache need */
+        return NULL;
+    blob_unref(&found->answer);
+    memset(found, 0, sizeof *found);
+    return found;
+}
+
+unsigned
+bosh_session_held(const struct bosh_session *s)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < s->slot_count; i++)
+        n += s->slots[i].state == SLOT_HELD;
+    return n;
+}
+
+/* ---- creation ---- */
+
+static void
+keep_key(struct bosh_session *s, const struct bosh_slot *slot, const char *key)
+{
+    if (s->slot_keys == NULL)
+        return;
+    char *kept = s->slot_keys + (size_t)(slot - s->slots) * BOSH_KEY_SIZE;
+    kept[0] = '\0';
+    if (key != NULL && strlen(key) < BOSH_KEY_SIZE)
+        memcpy(kept, key, strlen(key) + 1);
+}
+
+static int
+init_keys(struct bosh_session *s, const char *newkey)
+{
+    if (newkey == NULL)
+        return 0;
+    if (strlen(newkey) != BOSH_KEY_SIZE - 1)
+        return -FAIL_BAD_REQUEST;
+    s->key = strdup(newkey);
+    s->slot_keys = calloc(s->slot_count, BOSH_KEY_SIZE);
+    return s->key == NULL || s->slot_keys == NULL ? -FAIL_NOMEM : 0;
+}
+
+static void
+init_numbers(struct bosh_session *s, const struct bosh_body *body)
+{
+    const struct bosh_limits *l = s->limits;
+    unsigned asked = at_most(body->hold, 1, BOSH_HOLD_MAX);
+    s->hold = (uint8_t)(asked > l->max_hold ? l->max_hold : asked);
+    s->requests = (uint8_t)(asked + 1); /* 7.2: larger than the hold that the client asked for */
+    s->wait = 1000U * at_most(body->wait, l->max_wait, l->max_wait);
+    s->polling = 1000U * l->polling;
+    s->inactivity = 1000U * l->inactivity;
+    if (is_polling(s))
+        s->inactivity += 2 * s->polling;
+    s->legacy = body->ver_major < 0;
+    s->ver_major = 1;
+    s->ver_minor = 11;
+    if (!s->legacy && (body->ver_major < 1 || (body->ver_major == 1 && body->ver_minor < 11))) {
+        s->ver_major = body->ver_major;
+        s->ver_minor = body->ver_minor;
+    }
+    s->ack = l->ack && body->ack == 1;
+}
+
+int
+bosh_session_init(struct bosh_session *s, const struct bosh_limits *limits, const struct bosh_ops *ops, void *ctx,
+    const char *sid, const struct bosh_body *body, void *req, bool secure, uint64_t now)
+{
+    memset(s, 0, sizeof *s);
+    if (body->rid == 0 || body->rid >= BOSH_RID_MAX || strlen(sid) >= sizeof s->sid)
+        return -FAIL_BAD_REQUEST;
+    s->ops = ops;
+    s->limits = limits;
+    s->ctx = ctx;
+    s->secure = secure;
+    memcpy(s->sid, sid, strlen(sid) + 1);
+    init_numbers(s, body);
+    s->slot_count = (uint8_t)(2 * s->requests + 3);
+    s->slots = calloc(s->slot_count, sizeof *s->slots);
+    int r = s->slots == NULL || bosh_stream_add(s) == NULL ? -FAIL_NOMEM : init_keys(s, body->newkey);
+    if (r < 0) {
+        bosh_session_clear(s);
+        return r;
+    }
+    s->creation_rid = body->rid;
+    s->next_rid = body->rid + 1;
+    s->created_at = s->alive_at = s->last_new_at = now;
+    s->requests_in = 1;
+    struct bosh_slot *slot = &s->slots[0];
+    slot->rid = body->rid;
+    slot->req = req;
+    slot->since = now;
+    slot->state = SLOT_HELD;
+    keep_key(s, slot, body->newkey);
+    ops->open(ctx, 0, body);
+    if (body->doc.child_count > 0 && s->state == BOSH_CREATING) {
+        s->elements_up += body->doc.child_count;
+        ops->send(ctx, 0, body);
+    }
+    return 0;
+}
+
+void
+bosh_session_clear(struct bosh_session *s)
+{
+    for (unsigned i = 0; i < s->slot_count && s->slots != NULL; i++)
+        blob_unref(&s->slots[i].answer);
+    for (unsigned i = 0; i < s->stream_count; i++) {
+        free(s->streams[i].from);
+        free(s->streams[i].authid);
+        free(s->streams[i].version);
+    }
+    free(s->slots);
+    free(s->streams);
+    free(s->runs);
+    free(s->key);
+    free(s->slot_keys);
+    buf_free(&s->queue);
+    memset(s, 0, sizeof *s);
+    s->state = BOSH_ENDED;
+}
+
+/* ---- ends ---- */
+
+void
+bosh_session_over(struct bosh_session *s, int cause)
+{
+    s->state = BOSH_ENDED;
+    s->end_cause = (uint16_t)(cause < 0 ? -cause : cause);
+    s->ops->ended(s->ctx, s->end_cause);
+}
+
+static void
+close_streams(struct bosh_session *s, int cause)
+{
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if (s->streams[i].state != BOSH_STREAM_CLOSED) {
+            s->streams[i].state = BOSH_STREAM_CLOSED;
+            s->ops->close(s->ctx, i, cause);
+        }
+}
+
+static void
+answer_terminal(struct bosh_session *s, void *req, const char *condition)
+{
+    struct blob *b = bosh_reply_terminal(condition);
+    if (b == NULL) {
+        s->ops->drop(s->ctx, req);
+        return;
+    }
+    s->ops->answer(s->ctx, req, s->legacy ? bosh_reply_legacy_status(condition) : 200, b);
+    blob_unref(&b);
+}
+
+void
+bosh_session_end(struct bosh_session *s, int cause, uint64_t now)
+{
+    if (s->state == BOSH_ENDED)
+        return;
+    const char *condition = fail_condition(cause);
+    struct bosh_farewell f = {condition, condition, true, true, true};
+    bosh_answer_all(s, &f, now); /* before the streams: what goes out here is not undelivered */
+    close_streams(s, cause);
+    bosh_session_over(s, cause);
+}
+
+/* The client broke a rule with this request: the others are told that it was not them (other-request, 17.2). */
+static void
+violate(struct bosh_session *s, void *req, int cause, uint64_t now)
+{
+    counters_fail(cause);
+    close_streams(s, cause);
+    struct bosh_farewell f = {"other-request", "other-request", true, true, false};
+    bosh_answer_all(s, &f, now);
+    answer_terminal(s, req, fail_condition(cause));
+    bosh_session_over(s, cause);
+}
+
+/* The request of a slot broke a rule when its turn came. */
+static void
+violate_slot(struct bosh_session *s, struct bosh_slot *slot, int cause, uint64_t now)
+{
+    void *req = slot->req;
+    memset(slot, 0, sizeof *slot);
+    violate(s, req, cause, now);
+}
+
+/* ---- the rules at arrival ---- */
+
+/* Sections 11 and 12. `empty`: the request asks for nothing but an answer. */
+static int
+overactive(const struct bosh_session *s, const struct bosh_body *body, bool empty, uint64_t now)
+{
+    if (s->state != BOSH_OPEN || body->terminate || body->pause >= 0)
+        return 0;
+    unsigned unanswered = 1;
+    for (unsigned i = 0; i < s->slot_count; i++)
+        unanswered += s->slots[i].state == SLOT_HELD || s->slots[i].state == SLOT_EARLY;
+    if (unanswered > s->requests)
+        return -FAIL_OVERACTIVE;
+    bool fast = empty && now - s->last_new_at < s->polling;
+    if (is_polling(s))
+        return fast && s->last_empty && s->last_answer_bare ? -FAIL_POLLING_FAST : 0;
+    return fast && unanswered == s->requests ? -FAIL_OVERACTIVE : 0;
+}
+
+static bool
+key_matches(const struct bosh_session *s, const char *key)
+{
+    char hash[BOSH_KEY_SIZE];
+    if (s->key == NULL)
+        return true;
+    if (key == NULL)
+        return false;
+    s->ops->sha1(key, strlen(key), hash);
+    return strcasecmp(hash, s->key) == 0;
+}
+
+/* A repeated rid must come with the key of the first (15: else who saw sid and rid could fetch the answer). */
+static bool
+repeat_key_matches(const struct bosh_session *s, const struct bosh_slot *slot, const struct bosh_body *body)
+{
+    if (s->slot_keys == NULL)
+        return true;
+    const char *kept = s->slot_keys + (size_t)(slot - s->slots) * BOSH_KEY_SIZE;
+    const char *given = body->key != NULL ? body->key : body->newkey;
+    return given != NULL && strcasecmp(kept, given) == 0;
+}
+
+static void
+repeat(struct bosh_session *s, struct bosh_slot *slot, void *req, const struct bosh_body *body, uint64_t now)
+{
+    if (!repeat_key_matches(s, slot, body)) {
+        COUNT(bosh_key_errors);
+        violate(s, req, FAIL_KEY_INVALID, now);
+        return;
+    }
+    if (++slot->repeats > s->limits->max_repeats) {
+        violate(s, req, FAIL_REPEAT_LIMIT, now);
+        return;
+    }
+    s->alive_at = now;
+    if (slot->state == SLOT_ANSWERED) {
+        COUNT(bosh_repeats);
+        slot->unsent = false;
+        s->ops->answer(s->ctx, req, slot->status, slot->answer);
+        return;
+    }
+    COUNT(bosh_repeats_held);
+    if (slot->state != SLOT_LOST) {
+        struct blob *b = bosh_reply_build(&(struct bosh_reply){.error = true});
+        if (b == NULL)
+            s->ops->drop(s->ctx, slot->req);
+        else
+            s->ops->answer(s->ctx, slot->req, 200, b);
+        blob_unref(&b);
+    }
+    slot->req = req;
+    slot->since = now;
+    if (slot->state == SLOT_LOST)
+        slot->state = SLOT_HELD;
+}
+
+/* ---- processing in rid order ---- */
+
+static void
+note_ack(struct bosh_session *s, const struct bosh_body *body, uint64_t now)
+{
+    if (!s->ack)
+        return;
+    /* 9.2: no ack on a request says that all answers have arrived */
+    uint64_t ack = body->ack > 0 ? body->ack : body->rid - 1;
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        struct bosh_slot *slot = &s->slots[i];
+        if (slot->state != SLOT_ANSWERED)
+            continue;
+        if (slot->rid <= ack && slot->number > 0) {
+            s->ops->done(s->ctx, slot->stream, slot->number);
+            slot->number = 0;
+        } else if (slot->rid == ack + 1 && now - slot->since >= REPORT_AFTER) {
+            s->report = slot->rid;
+            s->report_at = slot->since;
+        }
+    }
+}
+
+/* The stream that a body names: its index, -1: all, -2: unknown. */
+static int
+named_stream(const struct bosh_session *s, const struct bosh_body *body)
+{
+    if (body->stream == NULL)
+        return -1;
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if (strcmp(s->streams[i].name, body->stream) == 0)
+            return (int)i;
+    return -2;
+}
+
+static void
+forward(struct bosh_session *s, int target, const struct bosh_body *body)
+{
+    if (body->doc.child_count == 0)
+        return;
+    s->elements_up += body->doc.child_count;
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if ((target < 0 || target == (int)i) && s->streams[i].state != BOSH_STREAM_CLOSED)
+            s->ops->send(s->ctx, i, body);
+}
+
+static void
+terminate(struct bosh_session *s, struct bosh_slot *slot, int target, const struct bosh_body *body, uint64_t now)
+{
+    forward(s, target, body);
+    if (target >= 0 && s->streams[target].state != BOSH_STREAM_CLOSED && bosh_stream_open_count(s) > 1) { /* 16.5 */
+        s->streams[target].state = BOSH_STREAM_CLOSED;
+        s->ops->close(s->ctx, (unsigned)target, FAIL_CLIENT_TERMINATE);
+        slot->now = bosh_stream_end(s, (unsigned)target, FAIL_NONE) == 0;
+        return;
+    }
+    close_streams(s, FAIL_CLIENT_TERMINATE);
+    struct bosh_farewell f = {.first_end = true}; /* 13: the oldest says terminate, the others are empty */
+    bosh_answer_all(s, &f, now);
+    bosh_session_over(s, FAIL_CLIENT_TERMINATE);
+}
+
+static void
+restart(struct bosh_session *s, int target, const struct bosh_body *body)
+{
+    for (unsigned i = 0; i < s->stream_count; i++) {
+        if (s->streams[i].state == BOSH_STREAM_CLOSED || (target >= 0 && target != (int)i))
+            continue;
+        s->ops->restart(s->ctx, i, body);
+        return;
+    }
+}
+
+/* 16.3: the answer to this very request names the new stream; those before it are answered first. */
+static void
+open_another(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body)
+{
+    if (bosh_stream_add(s) == NULL)
+        return;
+    unsigned i = s->stream_count - 1U;
+    slot->added = true;
+    slot->stream = (uint8_t)i;
+    for (unsigned k = 0; k < s->slot_count; k++)
+        s->slots[k].now = s->slots[k].now || s->slots[k].state == SLOT_HELD || s->slots[k].state == SLOT_LOST;
+    if (bosh_stream_open_count(s) > s->limits->max_streams || s->stream_count > BOSH_STREAMS_MAX) {
+        counters_fail(FAIL_STREAM_LIMIT);
+        s->streams[i].state = BOSH_STREAM_CLOSED;
+        bosh_stream_end(s, i, FAIL_STREAM_LIMIT);
+        return;
+    }
+    s->ops->open(s->ctx, i, body);
+}
+
+static void
+pause_session(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body)
+{
+    unsigned seconds = at_most(body->pause, 0, s->limits->max_pause);
+    s->pause = 1000U * (seconds == 0 ? 1 : seconds);
+    slot->pause = true;
+    for (unsigned i = 0; i < s->slot_count; i++)
+        s->slots[i].now = s->slots[i].now || s->slots[i].state == SLOT_HELD || s->slots[i].state == SLOT_LOST;
+    COUNT(bosh_pauses);
+}
+
+static void
+act(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body, uint64_t now)
+{
+    int target = named_stream(s, body);
+    bool asks = body->doc.child_count > 0 || body->terminate || body->restart;
+    if (s->state == BOSH_ENDING) {
+        slot->now = true;
+    } else if (target == -2 && asks) {
+        violate_slot(s, slot, FAIL_STREAM_UNKNOWN, now);
+    } else if (body->terminate) {
+        terminate(s, slot, target, body, now);
+    } else if (body->restart) {
+        restart(s, target, body);
+    } else if (body->to != NULL && body->doc.child_count == 0) {
+        open_another(s, slot, body);
+    } else {
+        forward(s, target, body);
+        if (body->pause >= 0 && s->limits->max_pause > 0)
+            pause_session(s, slot, body);
+    }
+}
+
+static void
+process(struct bosh_session *s, struct bosh_slot *slot, uint64_t now)
+{
+    const struct bosh_body *body = s->ops->body(s->ctx, slot->req);
+    if (body == NULL) {
+        violate_slot(s, slot, FAIL_INTERNAL, now);
+        return;
+    }
+    if (!key_matches(s, body->key)) {
+        COUNT(bosh_key_errors);
+        violate_slot(s, slot, FAIL_KEY_INVALID, now);
+        return;
+    }
+    if (s->key != NULL) {
+        const char *next = body->newkey != NULL ? body->newkey : body->key;
+        size_t n = strnlen(next, BOSH_KEY_SIZE - 1);
+        memcpy(s->key, next, n);
+        s->key[n] = '\0';
+    }
+    s->next_rid++;
+    s->pause = 0;
+    slot->state = SLOT_HELD;
+    note_ack(s, body, now);
+    act(s, slot, body, now);
+}
+
+static void
+run(struct bosh_session *s, uint64_t now)
+{
+    while (s->state != BOSH_ENDED && !s->blocked) {
+        struct bosh_slot *slot = bosh_session_slot(s, s->next_rid);
+        if (slot == NULL || slot->state != SLOT_EARLY)
+            return;
+        process(s, slot, now);
+    }
+}
+
+static void
+arrive(struct bosh_session *s, void *req, const struct bosh_body *body, uint64_t now)
+{
+    bool extra = body->terminate || (body->pause >= 0 && s->limits->max_pause > 0); /* 11: one more may come */
+    if (body->rid - s->next_rid >= s->requests + (extra ? 1U : 0U) || body->rid > BOSH_RID_MAX) {
+        COUNT(bosh_window_errors);
+        violate(s, req, FAIL_RID_WINDOW, now);
+        return;
+    }
+    bool empty = body->doc.child_count == 0 && !body->restart && body->to == NULL;
+    int cause = overactive(s, body, empty, now);
+    if (cause < 0) {
+        COUNT(bosh_overactive);
+        if (!s->limits->overactivity_log_only) {
+            violate(s, req, cause, now);
+            return;
+        }
+        counters_fail(cause);
+    }
+    struct bosh_slot *slot = take_slot(s);
+    if (slot == NULL) {
+        violate(s, req, FAIL_OVERACTIVE, now);
+        return;
+    }
+    slot->rid = body->rid;
+    slot->req = req;
+    slot->since = s->last_new_at = s->alive_at = now;
+    slot->state = SLOT_EARLY;
+    slot->empty = s->last_empty = empty;
+    keep_key(s, slot, body->key);
+    run(s, now);
+}
+
+/* The session is over but its end may not have been told to everybody: repeats get their answers, everything else the
+ * reason. */
+static void
+after_end(struct bosh_session *s, void *req, const struct bosh_body *body)
+{
+    struct bosh_slot *slot = body->rid == 0 ? NULL : bosh_session_slot(s, body->rid);
+    if (slot != NULL && slot->state == SLOT_ANSWERED && repeat_key_matches(s, slot, body)) {
+        COUNT(bosh_repeats);
+        s->ops->answer(s->ctx, req, slot->status, slot->answer);
+        return;
+    }
+    const char *condition = fail_condition(s->end_cause);
+    answer_terminal(s, req, condition != NULL ? condition : fail_condition(FAIL_SID_UNKNOWN));
+}
+
+void
+bosh_session_request(
+    struct bosh_session *s, void *req, const struct bosh_body *body, int parse, bool secure, uint64_t now)
+{
+    if (s->secure && !secure) { /* 19.1: close, do not end the session */
+        counters_fail(FAIL_INSECURE);
+        s->ops->drop(s->ctx, req);
+        return;
+    }
+    s->requests_in++;
+    if (s->state == BOSH_ENDED) {
+        after_end(s, req, body);
+        return;
+    }
+    struct bosh_slot *slot = body->rid == 0 ? NULL : bosh_session_slot(s, body->rid);
+    if (parse < 0) {
+        /* only who knows the rid may end the session with a bad body */
+        if (slot == NULL && body->rid >= s->next_rid && body->rid - s->next_rid < s->requests) {
+            violate(s, req, parse, now);
+        } else {
+            counters_fail(parse);
+            answer_terminal(s, req, fail_condition(parse));
+        }
+    } else if (slot != NULL) {
+        repeat(s, slot, req, body, now);
+    } else if (body->rid < s->next_rid) {
+        COUNT(bosh_window_errors);
+        violate(s, req, FAIL_RID_GONE, now);
+    } else {
+        arrive(s, req, body, now);
+    }
+}
+
+void
+bosh_session_gone(struct bosh_session *s, void *req, uint64_t now)
+{
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        struct bosh_slot *slot = &s->slots[i];
+        if (slot->req != req || (slot->state != SLOT_HELD && slot->state != SLOT_EARLY))
+            continue;
+        s->alive_at = now;
+        slot->req = NULL;
+        if (slot->state == SLOT_EARLY) /* its body went with it; the client will repeat it */
+            memset(slot, 0, sizeof *slot);
+        else
+            slot->state = SLOT_LOST;
+        if (s->state == BOSH_CREATING) { /* nobody will ever know the sid */
+            close_streams(s, FAIL_CLIENT_GONE);
+            bosh_session_over(s, FAIL_CLIENT_GONE);
+        }
+        return;
+    }
+}
+
+void
+bosh_session_block(struct bosh_session *s, bool blocked, uint64_t now)
+{
+    s->blocked = blocked;
+    if (!blocked)
+        run(s, now);
+}
