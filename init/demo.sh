@@ -38,6 +38,7 @@ die()
 
 holdline=
 prosody=
+run_dir=
 
 # end NAME PID: SIGTERM, ten seconds, SIGKILL.
 end()
@@ -61,8 +62,9 @@ finish()
     trap '' INT TERM HUP
     end Holdline "$holdline"
     end Prosody "$prosody"
+    [ -z "$run_dir" ] || rm -rf "$run_dir"
     [ -z "$holdline$prosody" ] || say "ended"
-    exit $code
+    exit "$code"
 }
 
 trap finish EXIT
@@ -105,8 +107,8 @@ healthy()
 
 # ---- one at a time ----
 
-mkdir -p "$dir" 2>/dev/null && [ -w "$dir" ] ||
-    die "$dir cannot be written; it may belong to another user: remove it and run again"
+mkdir -p "$dir" 2>/dev/null || :
+[ -w "$dir" ] || die "$dir cannot be written; it may belong to another user: remove it and run again"
 exec 9>>"$dir/lock"
 flock -n 9 || die "it is running already (process $(cat "$dir/pid" 2>/dev/null || echo unknown)); end that one first"
 echo $$ >"$dir/pid"
@@ -122,14 +124,13 @@ ${MAKE:-make} --no-print-directory B="$build" all 9>&-
 
 # ---- the server ----
 
-mkdir -p "$dir/prosody/data/${domain//./%2e}/accounts" "$dir/run"
+mkdir -p "$dir/prosody/data/${domain//./%2e}/accounts"
 if [ ! -e "$dir/prosody/server.key" ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 -subj "/CN=$domain" \
         -addext "subjectAltName=DNS:$domain" -keyout "$dir/prosody/server.key.new" -out "$dir/prosody/server.pem" \
         2>"$dir/openssl.log" || tail_of openssl "$dir/openssl.log"
     mv "$dir/prosody/server.key.new" "$dir/prosody/server.key"
 fi
-cp "$dir/prosody/server.pem" "$dir/server.pem"
 for account in $accounts; do
     printf 'return { ["password"] = "%s" };\n' "${account#*:}" \
         >"$dir/prosody/data/${domain//./%2e}/accounts/${account%:*}.dat"
@@ -145,7 +146,12 @@ wait_for Prosody $prosody "$dir/prosody.out" listening $prosody_port
 
 # ---- Holdline ----
 
-setsid setpriv --pdeathsig TERM "$build/holdline" -c conf/demo.yaml >"$dir/holdline.log" 2>&1 </dev/null 9>&- &
+# A directory that the workers' user can reach, wherever this tree lies.
+run_dir=$(mktemp -d "${TMPDIR:-/tmp}/holdline-demo-XXXXXX")
+chmod 755 "$run_dir"
+cp "$dir/prosody/server.pem" "$run_dir/"
+sed "s|/run/holdline-demo|$run_dir|g" conf/demo.yaml >"$dir/demo.yaml"
+setsid setpriv --pdeathsig TERM "$build/holdline" -c "$dir/demo.yaml" >"$dir/holdline.log" 2>&1 </dev/null 9>&- &
 holdline=$!
 wait_for Holdline $holdline "$dir/holdline.log" healthy
 
