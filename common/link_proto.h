@@ -1,10 +1,12 @@
 /* link_proto: the messages between a front end (bosh, bridge) and a connector. Pure.
  *
- * Every frame: 16 bytes header, then a payload. Host byte order (both ends are one machine and, by the HELLO, one major version). Stream ids are the front
- * end's slab handles (generation << 32 | slot) and never used twice on a link. Stream 0 is the link itself.
+ * Every frame: 16 bytes header, then a payload. Host byte order (both ends are one machine and, by the HELLO, one major
+ * version). Stream ids are the front end's slab handles (generation << 32 | slot) and never used twice on a link.
+ * Stream 0 is the link itself.
  *
- * Credit: a sender may start a SEND or ELEMENT frame while its credit for that stream is > 0; its payload's length is taken off, so one element may overdraw.
- * The receiver gives back, with CREDIT, what it has passed on, in halves of the window. Memory per stream and direction: window + one element.
+ * Credit: a sender may start a SEND or ELEMENT frame while its credit for that stream is > 0; its payload's length is
+ * taken off, so one element may overdraw. The receiver gives back, with CREDIT, what it has passed on, in halves of the
+ * window. Memory per stream and direction: window + one element.
  *
  * Strings in payloads: u32 length and bytes, no terminator on the wire. The decoder hands out slices of the frame.
  */
@@ -30,19 +32,20 @@ enum link_type {
     LINK_OPEN,      /* front -> connector: struct link_open */
     LINK_OPENED,    /* connector -> front: struct link_opened; again after each RESTART */
     LINK_SEND,      /* front -> connector: u64 rid (0: not BOSH), bytes of whole elements */
-    LINK_ELEMENT,   /* connector -> front: u64 number (1, 2, ... per stream), bytes of exactly one element; flags: LINK_F_* */
+    LINK_ELEMENT,   /* connector -> front: u64 number (1, 2, ... per stream), bytes of exactly one element; flags:
+                       LINK_F_* */
     LINK_ANSWERED,  /* front -> connector: u64 rid, u64 number: elements up to it went out in the answer to that rid */
     LINK_DONE,      /* front -> connector: u64 number: elements up to it are acknowledged by the client */
-    LINK_RESTART,   /* front -> connector: strings to, from, lang, version: a new stream header on the same connection */
-    LINK_CREDIT,    /* both: u32 bytes */
-    LINK_CLOSE,     /* front -> connector: u16 cause; orderly: what was sent before goes out, then </stream:stream> */
-    LINK_ABORT,     /* front -> connector: u16 cause; drop the connection without </stream:stream> */
-    LINK_CLOSED,    /* connector -> front: u16 cause, string detail (text for the log); last frame of this id. A stream error came before as an
-                       ELEMENT with LINK_F_ERROR */
-    LINK_ADOPT,     /* connector -> front: reserved for adoption */
-    LINK_GOAWAY,    /* both, stream 0: u16 cause: no new streams from now on */
-    LINK_PING,      /* both, stream 0: u64 token */
-    LINK_PONG,      /* both, stream 0: the token */
+    LINK_RESTART, /* front -> connector: strings to, from, lang, version: a new stream header on the same connection */
+    LINK_CREDIT,  /* both: u32 bytes */
+    LINK_CLOSE,   /* front -> connector: u16 cause; orderly: what was sent before goes out, then </stream:stream> */
+    LINK_ABORT,   /* front -> connector: u16 cause; drop the connection without </stream:stream> */
+    LINK_CLOSED,  /* connector -> front: u16 cause, string detail (text for the log); last frame of this id. A stream
+                     error came before as an  ELEMENT with LINK_F_ERROR */
+    LINK_ADOPT,   /* connector -> front: reserved for adoption */
+    LINK_GOAWAY,  /* both, stream 0: u16 cause: no new streams from now on */
+    LINK_PING,    /* both, stream 0: u64 token */
+    LINK_PONG,    /* both, stream 0: the token */
     LINK_TYPES
 };
 
@@ -77,8 +80,8 @@ struct link_hello {
 };
 
 struct link_open {
-    struct link_str domain;   /* lower case A-labels: chooses the route */
-    struct link_str to;       /* as the client wrote it: goes into the stream header */
+    struct link_str domain; /* lower case A-labels: chooses the route */
+    struct link_str to;     /* as the client wrote it: goes into the stream header */
     struct link_str from, lang, version;
     struct link_str address;  /* the client's address, text */
     struct link_str route;    /* XEP-0124 route, "" unless allowed */
@@ -90,17 +93,17 @@ struct link_open {
 
 struct link_opened {
     struct link_str id, from, version, lang;
-    uint16_t tls;          /* the upstream connection is encrypted */
+    uint16_t tls;           /* the upstream connection is encrypted */
     struct link_str detail; /* "TLS1.3 AES-256-GCM", "" when plain */
 };
 
-/* Encoding: each appends one whole frame to `out` and returns 0 or a negative cause of buf (then nothing was appended). */
+/* Encoding: each appends one whole frame to `out` and returns 0 or a negative cause of buf (then nothing was appended);
+ * a payload over LINK_MAX_FRAME is -FAIL_QUEUE_LIMIT. Strings may be all zero. Causes may be FAIL_X or -FAIL_X. */
 int link_put_hello(struct buf *out, const struct link_hello *m);
 int link_put_open(struct buf *out, uint64_t stream, const struct link_open *m);
 int link_put_opened(struct buf *out, uint64_t stream, const struct link_opened *m);
 int link_put_send(struct buf *out, uint64_t stream, uint64_t rid, const void *bytes, size_t len);
-int link_put_element(
-    struct buf *out, uint64_t stream, uint16_t flags, uint64_t number, const void *bytes, size_t len);
+int link_put_element(struct buf *out, uint64_t stream, uint16_t flags, uint64_t number, const void *bytes, size_t len);
 int link_put_answered(struct buf *out, uint64_t stream, uint64_t rid, uint64_t number);
 int link_put_done(struct buf *out, uint64_t stream, uint64_t number);
 int link_put_restart(struct buf *out, uint64_t stream, struct link_str to, struct link_str from, struct link_str lang,
@@ -120,8 +123,8 @@ struct link_frame {
         struct link_open open;
         struct link_opened opened;
         struct {
-            uint64_t rid; /* SEND, ANSWERED */
-            uint64_t number; /* ELEMENT, ANSWERED, DONE */
+            uint64_t rid;         /* SEND, ANSWERED */
+            uint64_t number;      /* ELEMENT, ANSWERED, DONE */
             const uint8_t *bytes; /* SEND, ELEMENT */
             size_t len;
         } data;
@@ -137,15 +140,18 @@ struct link_frame {
     } u;
 };
 
-/** Decodes one frame from the front of `bytes`. > 0: bytes used; 0: more bytes are needed; < 0: -FAIL_LINK_PROTO (unknown type, wrong length, too long, text with
- * NUL), -FAIL_LINK_VERSION (HELLO with another magic or major). Never reads beyond len. Unaligned input is fine. */
+/** Decodes one frame from the front of `bytes`. > 0: bytes used; 0: more bytes are needed; < 0: -FAIL_LINK_PROTO
+ * (unknown type, wrong length, too long, text with NUL, stream 0 where a stream belongs or the reverse),
+ * -FAIL_LINK_VERSION (HELLO with another magic or major). A bad header is noticed before its payload has come. A HELLO
+ * of a later minor may be longer. `recovery` may hold any bytes; an ADOPT is handed out as data.bytes. Never reads
+ * beyond len. Unaligned input is fine. */
 long link_get(const void *bytes, size_t len, struct link_frame *f);
 
 /** Credit of one stream at one end. All zero is not valid: link_credit_init(). */
 struct link_credit {
-    int64_t out;    /* what we may still send; may start a frame while > 0 */
-    int64_t in;     /* what the peer may still send; a frame that starts at <= 0 is a breach */
-    uint32_t owed;  /* passed on and not yet given back */
+    int64_t out;   /* what we may still send; may start a frame while > 0 */
+    int64_t in;    /* what the peer may still send; a frame that starts at <= 0 is a breach */
+    uint32_t owed; /* passed on and not yet given back */
 };
 void link_credit_init(struct link_credit *c, uint32_t window);
 static inline bool
@@ -157,7 +163,8 @@ link_credit_may_send(const struct link_credit *c)
 void link_credit_sent(struct link_credit *c, size_t len);
 /** One was received. 0, or -FAIL_LINK_CREDIT when the peer started it without credit. */
 int link_credit_got(struct link_credit *c, size_t len);
-/** `len` received bytes were passed on: the number to give back with CREDIT now (0: not yet; it grows to half a window first). */
+/** `len` received bytes were passed on: the number to give back with CREDIT now (0: not yet; it grows to half a window
+ * first). */
 uint32_t link_credit_passed(struct link_credit *c, size_t len, uint32_t window);
 /** A CREDIT frame came. 0 or -FAIL_LINK_PROTO when it is more than was ever taken. */
 int link_credit_more(struct link_credit *c, uint32_t bytes, uint32_t window);
