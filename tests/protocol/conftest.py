@@ -12,10 +12,9 @@ def pytest_runtest_makereport(item, call):
     """On failure, adds the end of Holdline's log to the report."""
     report = (yield).get_result()
     if report.when == "call" and report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            if isinstance(value, Line):
-                tail = "\n".join(value.h.log().splitlines()[-40:])
-                report.sections.append(("holdline log %s" % value.h.log_path, tail))
+        for line in {v for v in getattr(item, "funcargs", {}).values() if isinstance(v, Line)}:
+            tail = "\n".join(line.h.log().splitlines()[-40:])
+            report.sections.append(("holdline log %s" % line.h.log_path, tail))
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ def test_xep0124_7_2_ver_is_the_lower_one_compared_as_integers(line, asked, give
 
 
 @pytest.mark.parametrize("asked,given", [("0", "0"), ("1", "1"), ("5", "5"), ("10", "10"), ("11", "10"), ("3600", "10"),
-                                         ("65535", "10")])
+                                         ("65535", "10"), ("99999999999999999999", "10")])
 def test_xep0124_7_2_wait_never_above_the_clients_and_capped(line, asked, given):
     assert line.create(wait=asked, features=False).creation.attr("wait") == given
 
@@ -68,7 +68,7 @@ def test_xep0124_7_1_without_wait_and_hold(line):
 
 
 @pytest.mark.parametrize("name,value", [("wait", "abc"), ("wait", "-1"), ("wait", ""), ("wait", "1.5"), ("hold", "x"), ("hold", "-1"),
-                                        ("hold", ""), ("wait", "0x10"), ("wait", "99999999999999999999")])
+                                        ("hold", ""), ("wait", "0x10")])
 def test_xep0124_17_2_bad_numbers_are_bad_request(line, name, value):
     before = len(line.up.connections)
     a = line.session().post_create(**{name: value}).result()

@@ -86,7 +86,7 @@ class Holdline:
 
     def _defaults(self, domains):
         return {
-            "user": getpass.getuser(),
+            "user": "nobody" if os.geteuid() == 0 else getpass.getuser(),
             "run_dir": self.run_dir,
             "http": {"listen": [{"address": self.address, "port": HTTP_PORT}]},
             "websocket": {"listen": []},
