@@ -49,7 +49,7 @@ MAINS := cm/bosh/main.c cm/connector/main.c cm/status/main.c bridge/main.c init/
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 sources = $(filter-out $(MAINS),$(wildcard $(DIR_$(1))/*.c))
 
-.PHONY: all check check-fast unit lint format layers asan fuzz bench bench-bosh install uninstall run deps clean soak man
+.PHONY: all check unit lint format layers asan fuzz fuzz-run bench bench-bosh install uninstall run deps clean man
 .SECONDARY:
 all: $(addprefix $(B)/,$(BINS))
 
@@ -111,8 +111,15 @@ asan:
 	HOLDLINE_BIN=$(B)/asan/holdline $(PYTHON) tests/check.py --build $(B)/asan --jobs $(CHECK_JOBS) --sanitized
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(foreach r,common bosh connector,$(B)/lib$(r).a)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(B)/libbosh.a $(B)/libconnector.a $(B)/libcommon.a $(LIBS)
+fuzz-run: $(FUZZ_BIN)
+	$(PYTHON) tests/fuzz/run.py --build $(B)/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_BIN)
 fuzz:
-	$(PYTHON) tests/fuzz/run.py --build $(B)/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_SRC)
+	$(MAKE) B=$(B)/fuzzing CC=clang OPT="-O1 -g -fsanitize=fuzzer-no-link,address,undefined" HARDEN=-fPIE \
+	    LDFLAGS="-fsanitize=address,undefined" fuzz-run
 
 # ---- benchmarks ----
 BENCH_BIN := $(B)/bench/bosh_load $(B)/bench/stub_upstream
@@ -133,7 +140,7 @@ deps:
 
 man: $(B)/holdline
 	@mkdir -p $(B)/man
-	$(PYTHON) docs/man/build.py --build $(B)
+	$(PYTHON) docs/man/build.py --build $(B) --sysconf $(sysconfdir)/holdline
 
 install: all man
 	install -d $(DESTDIR)$(sbindir) $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir) $(DESTDIR)$(sysconfdir)/holdline \
