@@ -279,7 +279,7 @@ read_strings(
     }
 }
 
-/* The settings of a mapping are read in the order of the table, those that are absent from their defaults. */
+/* The default, read like a value of the file. */
 static void
 read_default(struct reader *r, const struct conf_item *item, unsigned char *base, const char *path)
 {
@@ -349,41 +349,54 @@ unknown_key(struct reader *r, const struct conf_item *items, const yaml_node_t *
     conf_report_at(r->report, place_of(key), full, "unknown key%s", hint);
 }
 
+/* One key of a mapping with its value. */
+static void
+read_pair(struct reader *r, const struct conf_item *items, const yaml_node_pair_t *pair,
+    struct conf_place seen[KEYS_MAX], unsigned char *base, const char *path)
+{
+    yaml_node_t *key = yaml_document_get_node(r->doc, pair->key);
+    yaml_node_t *value = yaml_document_get_node(r->doc, pair->value);
+    char key_path[CONF_PATH_SIZE];
+    size_t i = 0;
+
+    if (key->type != YAML_SCALAR_NODE) {
+        expected(r, key, path, "a key must be a word", "");
+        return;
+    }
+    while (items[i].key && strcmp(items[i].key, text_of(key)) != 0) {
+        i++;
+    }
+    conf_path_key(key_path, path, text_of(key));
+    if (!items[i].key) {
+        unknown_key(r, items, key, path);
+    } else if (seen[i].line != 0) {
+        conf_report_at(r->report, place_of(key), key_path, "stands twice (first at line %lu, column %lu)", seen[i].line,
+            seen[i].column);
+    } else {
+        seen[i] = place_of(key);
+        if (!r->preset) {
+            conf_report_mark(r->report, key_path, place_of(value));
+        }
+        read_value(r, &items[i], value, base, key_path);
+    }
+}
+
+/* The keys in the order of the file, then those that are absent from their defaults. `node` may be NULL: all are
+ * absent. */
 static void
 read_section(struct reader *r, const struct conf_item *items, yaml_node_t *node, unsigned char *base, const char *path)
 {
     struct conf_place seen[KEYS_MAX] = {{0, 0}};
-    bool mapping = node && node->type == YAML_MAPPING_NODE, wrong = node && !mapping && !is_null(node);
+    struct conf_place here = node ? place_of(node) : (struct conf_place){1, 1};
+    bool wrong = node && node->type != YAML_MAPPING_NODE && !is_null(node);
     char key_path[CONF_PATH_SIZE];
 
     if (wrong) {
         expected(r, node, path, "must be a mapping, such as { key: value }", "");
     }
-    for (yaml_node_pair_t *p = mapping ? node->data.mapping.pairs.start : NULL; p && p < node->data.mapping.pairs.top;
-         p++) {
-        yaml_node_t *key = yaml_document_get_node(r->doc, p->key);
-        yaml_node_t *value = yaml_document_get_node(r->doc, p->value);
-        size_t i = 0;
-
-        if (key->type != YAML_SCALAR_NODE) {
-            expected(r, key, path, "a key must be a word", "");
-            continue;
-        }
-        while (items[i].key && strcmp(items[i].key, text_of(key)) != 0) {
-            i++;
-        }
-        conf_path_key(key_path, path, text_of(key));
-        if (!items[i].key) {
-            unknown_key(r, items, key, path);
-        } else if (seen[i].line != 0) {
-            conf_report_at(r->report, place_of(key), key_path, "stands twice (first at line %lu, column %lu)",
-                seen[i].line, seen[i].column);
-        } else {
-            seen[i] = place_of(key);
-            if (!r->preset) {
-                conf_report_mark(r->report, key_path, place_of(value));
-            }
-            read_value(r, &items[i], value, base, key_path);
+    if (node && node->type == YAML_MAPPING_NODE) {
+        for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
+            read_pair(r, items, p, seen, base, path);
         }
     }
     for (size_t i = 0; items[i].key; i++) {
@@ -394,8 +407,7 @@ read_section(struct reader *r, const struct conf_item *items, yaml_node_t *node,
         if (items[i].type == CONF_SECTION) {
             read_section(r, items[i].fields, NULL, base, key_path);
         } else if (items[i].missing && !wrong) {
-            conf_report_at(
-                r->report, node ? place_of(node) : (struct conf_place){1, 1}, key_path, "%s", items[i].missing);
+            conf_report_at(r->report, here, key_path, "%s", items[i].missing);
         } else {
             read_default(r, &items[i], base, key_path);
         }
