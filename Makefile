@@ -10,6 +10,9 @@
 #   make deps       the Debian packages that are missing
 
 B ?= build
+V ?=
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 prefix ?= /usr/local
 sbindir ?= $(prefix)/sbin
 bindir ?= $(prefix)/bin
@@ -55,18 +58,21 @@ all: $(addprefix $(B)/,$(BINS))
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
 define ROOM_RULE
 $(B)/lib$(1).a: $(call obj,$(call sources,$(1)))
 	@mkdir -p $$(@D); rm -f $$@
-	ar rcs $$@ $$^
+	$$(call say,AR,$$@)
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach r,$(ROOMS),$(eval $(call ROOM_RULE,$(r))))
 
 define BIN_RULE
 $(B)/$(1): $(call obj,$(2)) $(B)/lib$(3).a $(B)/libcommon.a
-	$(CC) $$(CFLAGS_ALL) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
+	$$(call say,LINK,$$@)
+	$$(Q)$(CC) $$(CFLAGS_ALL) $$(LDFLAGS_ALL) -o $$@ $$^ $$(LIBS)
 endef
 $(eval $(call BIN_RULE,holdline,init/supervise.c,init))
 $(eval $(call BIN_RULE,holdlinectl,init/ctl.c,init))
@@ -80,7 +86,8 @@ UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/unit/%,$(UNIT_SRC))
 $(B)/unit/%: tests/unit/%.c $(foreach r,$(ROOMS),$(B)/lib$(r).a)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -MMD -MP -MF $@.d -o $@ $< $(B)/lib$(firstword $(subst /, ,$*)).a $(B)/libcommon.a $(LIBS) -lcmocka
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -MMD -MP -MF $@.d -o $@ $< $(B)/lib$(firstword $(subst /, ,$*)).a $(B)/libcommon.a $(LIBS) -lcmocka
 
 unit: $(UNIT_BIN)
 	$(PYTHON) tests/check.py --build $(B) --only unit
@@ -114,7 +121,8 @@ FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(foreach r,common bosh connector,$(B)/lib$(r).a)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(B)/libbosh.a $(B)/libconnector.a $(B)/libcommon.a $(LIBS)
+	$(call say,FUZZ,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(B)/libbosh.a $(B)/libconnector.a $(B)/libcommon.a $(LIBS)
 fuzz-run: $(FUZZ_BIN)
 	$(PYTHON) tests/fuzz/run.py --build $(B)/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_BIN)
 fuzz:
@@ -127,7 +135,8 @@ BENCH_BIN := $(B)/bench/bosh_load $(B)/bench/stub_upstream
 bench-tools: $(BENCH_BIN)
 $(B)/bench/%: tests/bench/%.c $(wildcard tests/bench/bench_*.c tests/bench/bench_*.h)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(wildcard tests/bench/bench_*.c) -lev -lm -lpthread
+	$(call say,BENCH,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(wildcard tests/bench/bench_*.c) -lev -lm -lpthread
 bench: bench-bosh
 bench-bosh: all bench-tools
 	$(PYTHON) tests/bench/bench_bosh.py --build $(B) $(BENCH_ARGS)
