@@ -57,6 +57,7 @@ on_reap(struct ev_loop *loop, ev_prepare *w, int revents)
 void
 stream_ctx_init(struct stream_ctx *ctx)
 {
+    LIST_INIT(&ctx->live);
     LIST_INIT(&ctx->dead);
     ev_prepare_init(&ctx->reap, on_reap);
     ctx->reap.data = ctx;
@@ -66,7 +67,11 @@ stream_ctx_init(struct stream_ctx *ctx)
 void
 stream_ctx_stop(struct stream_ctx *ctx)
 {
+    struct stream *s;
+
     reap(ctx);
+    while ((s = LIST_FIRST(&ctx->live)))
+        stream_free(s);
     ev_prepare_stop(ctx->loop, &ctx->reap);
 }
 
@@ -81,8 +86,10 @@ stream_enter(struct stream *s, enum stream_state state)
     log_event(LOG_LVL_DEBUG, "stream-state", "stream=%llx from=%s to=%s", (unsigned long long)s->id,
         stream_state_word(s->state), stream_state_word(state));
     s->state = (uint8_t)state;
-    if (state == STREAM_DONE)
+    if (state == STREAM_DONE) {
+        LIST_REMOVE(s, entry);
         LIST_INSERT_HEAD(&s->ctx->dead, s, entry);
+    }
 }
 
 static int
@@ -118,6 +125,7 @@ stream_open(struct stream_ctx *ctx, struct link *link, void *owner, uint64_t id,
     s->id = id;
     s->kind = (uint8_t)m->kind;
     link_credit_init(&s->credit, LINK_WINDOW);
+    LIST_INSERT_HEAD(&ctx->live, s, entry);
     COUNT(upstream_streams);
     if (++ctx->count > ctx->peak)
         ctx->peak = ctx->count;

@@ -32,7 +32,7 @@ struct stream_ctx {
     void *arg;
     unsigned count; /* streams with memory, sockets still closing included */
     unsigned peak;  /* since memory was last given back to the system */
-    struct stream_list dead;
+    struct stream_list live, dead;
     ev_prepare reap;
 };
 
@@ -61,11 +61,11 @@ struct stream {
     bool was_open;
     bool reading_off;
     bool stall_clock;
-    LIST_ENTRY(stream) entry; /* of the dead */
+    LIST_ENTRY(stream) entry; /* of the live or of the dead */
 };
 
 void stream_ctx_init(struct stream_ctx *ctx);
-/** Frees the dead and stops the reaping. Streams that still live are the process's end to free. */
+/** Frees all streams at once, without a word to anybody. */
 void stream_ctx_stop(struct stream_ctx *ctx);
 
 /** OPEN: a new stream on a link. What goes wrong is reported to the front end by CLOSED; then (or when memory is out)

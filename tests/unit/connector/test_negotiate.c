@@ -16,12 +16,13 @@
 #define CB                                                                                                             \
     "<sasl-channel-binding xmlns='urn:xmpp:sasl-cb:0'><channel-binding type='tls-exporter'/></sasl-channel-binding>"
 
-/* As Prosody 0.12 sends them (before and after TLS, after authentication), as it does for SASL2 with its module, and as ejabberd 23. */
+/* As Prosody 0.12 sends them (before and after TLS, after authentication), as it does for SASL2 with its module, and as
+ * ejabberd 23. */
 static const char prosody_plain[] = FEATURES ">" STARTTLS_REQUIRED "</stream:features>";
-static const char prosody_plain_optional[] = FEATURES
-    "><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
-    "<mechanism>SCRAM-SHA-1</mechanism></mechanisms><register xmlns='http://jabber.org/features/iq-register'/>"
-    "</stream:features>";
+static const char prosody_plain_optional[] =
+    FEATURES "><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>"
+             "<mechanism>SCRAM-SHA-1</mechanism></mechanisms><register xmlns='http://jabber.org/features/iq-register'/>"
+             "</stream:features>";
 static const char prosody_tls[] = FEATURES
     "><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>SCRAM-SHA-1-PLUS</mechanism><mechanism>PLAIN"
     "</mechanism><mechanism>SCRAM-SHA-256-PLUS</mechanism><mechanism>SCRAM-SHA-1</mechanism></mechanisms>" CB
@@ -70,9 +71,11 @@ static void
 test_rfc6120_5_starttls_is_negotiated_and_shows_nothing(void **state)
 {
     (void)state;
-    assert_int_equal(decide(prosody_plain, rules(CONF_TLS_STARTTLS, false, false), text, sizeof text), NEGOTIATE_STARTTLS);
+    assert_int_equal(
+        decide(prosody_plain, rules(CONF_TLS_STARTTLS, false, false), text, sizeof text), NEGOTIATE_STARTTLS);
     assert_string_equal(text, "");
-    assert_int_equal(decide(ejabberd_plain, rules(CONF_TLS_STARTTLS, false, false), text, sizeof text), NEGOTIATE_STARTTLS);
+    assert_int_equal(
+        decide(ejabberd_plain, rules(CONF_TLS_STARTTLS, false, false), text, sizeof text), NEGOTIATE_STARTTLS);
     assert_string_equal(text, "");
     assert_int_equal(
         decide(prosody_plain_optional, rules(CONF_TLS_OPTIONAL, false, false), text, sizeof text), NEGOTIATE_STARTTLS);
@@ -158,10 +161,10 @@ test_what_hides_nothing_passes_unchanged(void **state)
 static void
 test_mechanism_names_at_their_edges(void **state)
 {
-    static const char in[] = FEATURES
-        "><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>-PLUS</mechanism><mechanism>A-PLUS\n"
-        "</mechanism><mechanism>A-PLUSX</mechanism><mechanism>APLUS</mechanism><mechanism/></mechanisms>"
-        "</stream:features>";
+    static const char in[] =
+        FEATURES "><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>-PLUS</mechanism><mechanism>A-PLUS\n"
+                 "</mechanism><mechanism>A-PLUSX</mechanism><mechanism>APLUS</mechanism><mechanism/></mechanisms>"
+                 "</stream:features>";
 
     (void)state;
     assert_int_equal(decide(in, rules(CONF_TLS_NONE, false, false), text, sizeof text), NEGOTIATE_OPEN);
@@ -174,8 +177,8 @@ test_mechanism_names_at_their_edges(void **state)
 static void
 test_prefixed_offers_are_seen(void **state)
 {
-    static const char in[] = FEATURES
-        " xmlns:t='urn:ietf:params:xml:ns:xmpp-tls'><t:starttls><t:required/></t:starttls></stream:features>";
+    static const char in[] =
+        FEATURES " xmlns:t='urn:ietf:params:xml:ns:xmpp-tls'><t:starttls><t:required/></t:starttls></stream:features>";
 
     (void)state;
     assert_int_equal(decide(in, rules(CONF_TLS_STARTTLS, false, false), text, sizeof text), NEGOTIATE_STARTTLS);

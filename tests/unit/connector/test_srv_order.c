@@ -43,7 +43,8 @@ test_rfc2782_lowest_priority_first(void **state)
     assert_string_equal(hosts(r, 4), "abcd");
 }
 
-/* RFC 2782: a number from 0 to the sum of weights; the first record whose running sum is greater than or equal to it. */
+/* RFC 2782: a number from 0 to the sum of weights; the first record whose running sum is greater than or equal to it.
+ */
 static void
 test_rfc2782_running_sum_picks(void **state)
 {

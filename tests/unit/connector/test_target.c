@@ -38,8 +38,9 @@ test_servers_entries(void **state)
 static void
 test_bad_servers_entries_are_refused(void **state)
 {
-    static const char *const bad[] = {"", ":5222", "host:", "host:0", "host:65536", "host:-1", "host:52x", "host:000001",
-        "[::1", "[::1]5222", "[::1]:", "[host]:5222", "[]", "a b:5222", "a/b", "xmpp:host:5222x]", "h\tost"};
+    static const char *const bad[] = {"", ":5222", "host:", "host:0", "host:65536", "host:-1", "host:52x",
+        "host:000001", "[::1", "[::1]5222", "[::1]:", "[host]:5222", "[]", "a b:5222", "a/b", "xmpp:host:5222x]",
+        "h\tost"};
     struct target t;
 
     (void)state;
