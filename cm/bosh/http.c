@@ -328,6 +328,9 @@ http_flush(struct http *h)
     work = tell_parted(h) || work;
     for (int i = 0; i < PASSES && !STAILQ_EMPTY(&h->dirty); i++) {
         run_dirty(h);
+        if (STAILQ_EMPTY(&h->dirty)) {
+            http_conn_tell_left(h);
+        }
         work = true;
     }
     if (!STAILQ_EMPTY(&h->dirty) || !TAILQ_EMPTY(&h->ready) || !TAILQ_EMPTY(&h->parted)) {

@@ -107,10 +107,30 @@ on_parted(struct ev_loop *loop, ev_io *w, int revents)
             c->parted = true;
             if (c->request && c->request->state == HTTP_HELD) {
                 http_request_gone(h, c->request);
+            } else if (!c->leaving) {
+                c->leaving = true;
+                LIST_INSERT_HEAD(&h->leaving, c, parted_link);
+                http_mark(c->daemon);
             }
         }
     } while (n == WATCH_BATCH);
     h->flushing = false;
+}
+
+/* The library takes a short read for the end of what there is, and so misses an end that came together with the last
+ * bytes: its epoll is edge-triggered. Shutting our own reading side makes another edge, and loses nothing that was
+ * received. */
+void
+http_conn_tell_left(struct http *h)
+{
+    struct http_conn *c;
+
+    while ((c = LIST_FIRST(&h->leaving))) {
+        LIST_REMOVE(c, parted_link);
+        c->leaving = false;
+        shutdown(c->fd, SHUT_RD);
+        http_mark(c->daemon);
+    }
 }
 
 /* ---- from beginning to end ---- */
@@ -119,6 +139,9 @@ static void
 conn_free(struct http *h, struct http_conn *c)
 {
     http_conn_deadline(h, c, HTTP_NO_DEADLINE);
+    if (c->leaving) {
+        LIST_REMOVE(c, parted_link);
+    }
     http_request_free(h, &c->request);
     http_accept_leave(h, &c->peer);
     c->daemon->connections--;
@@ -275,6 +298,7 @@ http_conn_setup(struct http *h)
         h->timers[i].data = h;
     }
     TAILQ_INIT(&h->lingers);
+    LIST_INIT(&h->leaving);
     ev_timer_init(&h->linger_timer, on_linger_timer, 0, 0);
     h->linger_timer.data = h;
     h->watch_fd = epoll_create1(EPOLL_CLOEXEC);

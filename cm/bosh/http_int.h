@@ -23,7 +23,8 @@ enum http_deadline {
 };
 
 struct http_conn {
-    TAILQ_ENTRY(http_conn) link; /* in http.deadlines[deadline] */
+    TAILQ_ENTRY(http_conn) link;       /* in http.deadlines[deadline] */
+    LIST_ENTRY(http_conn) parted_link; /* in http.leaving, when `leaving` */
     ev_tstamp due;
     struct http_daemon *daemon;
     struct MHD_Connection *mhd;
@@ -35,9 +36,11 @@ struct http_conn {
     bool trusted; /* the peer is a trusted proxy */
     bool seen;    /* the handler has seen the present request */
     bool parted;  /* the client has closed its side */
+    bool leaving; /* it has, and the library may not know */
     bool linger;  /* an answer left before the request was read */
 };
 TAILQ_HEAD(http_conns, http_conn);
+LIST_HEAD(http_leaving, http_conn);
 
 enum http_state { HTTP_RECEIVING, HTTP_HELD, HTTP_PARTED, HTTP_ANSWERED, HTTP_DROPPED };
 
@@ -124,6 +127,7 @@ struct http {
 
     int watch_fd; /* epoll of all connections, for the client's end alone */
     ev_io watch;
+    struct http_leaving leaving;
 
     struct http_lingers lingers;
     unsigned lingering;
@@ -164,6 +168,8 @@ void *http_conn_request_line(void *http, const char *uri, struct MHD_Connection 
 /** Hands an accepted connection (fd, tls, peer, daemon are set) to its daemon, which owns the descriptor from then on.
  * On failure everything is freed. */
 int http_conn_add(struct http *h, struct http_conn *c, const struct sockaddr *address, socklen_t len);
+/** Tells the library of clients that have closed their side, after their daemons have read what was left. */
+void http_conn_tell_left(struct http *h);
 /** Reads and forgets what still comes in on fd (which it owns, shut for writing here), so that closing does not destroy
  * an answer on its way. */
 void http_conn_linger(struct http *h, int fd);
