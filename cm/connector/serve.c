@@ -17,7 +17,6 @@ enum {
     TABLE_START = 64,    /* slots */
     RETRY_MS = 100,      /* before the next accept when descriptors are out */
     LINGER_PER_SLOT = 2, /* sockets still closing may be as many as the streams */
-    MARGIN_SECONDS = 1   /* of shutdown_timeout, kept for the exit itself */
 };
 
 struct slot {
@@ -403,11 +402,11 @@ serve_stop(struct serve *v, void (*done)(void *arg), void *arg)
     v->stopping = true;
     v->done = done;
     v->done_arg = arg;
-    v->stop_end = ev_now(loop) + (allowed > 2 * MARGIN_SECONDS ? allowed - MARGIN_SECONDS : allowed / 2);
+    v->stop_end = ev_now(loop) + allowed - (allowed < 4 ? allowed / 4 : 1); /* the rest is for the exit itself */
     LIST_FOREACH(f, &v->fronts, entry)
     if (link_put_cause(link_out(f->link), LINK_GOAWAY, 0, FAIL_SHUTDOWN) == 0)
         link_wrote(f->link);
-    ev_timer_set(&v->stop_timer, allowed / 2 < v->stop_end - ev_now(loop) ? allowed / 2 : 0., 0.);
+    ev_timer_set(&v->stop_timer, allowed / 2, 0.);
     ev_timer_start(loop, &v->stop_timer);
     ev_check_start(loop, &v->stop_check);
 }
