@@ -296,6 +296,12 @@ xml_parser_give(struct xml_parser **p)
     *p = NULL;
 }
 
+void
+xml_parser_bound(struct xml_parser *p, size_t max_depth)
+{
+    p->max_depth = max_depth;
+}
+
 size_t
 xml_parser_deepest(const struct xml_parser *p)
 {

@@ -246,6 +246,7 @@ static const struct xml_handlers handlers = {
 int
 xml_collect_begin(struct xml_collect *c, const struct xml_limits *limits, size_t base)
 {
+    xml_parser_give(&c->parser);
     if (c->children_cap > KEEP_CHILDREN) {
         free(c->children);
         c->children = NULL;
@@ -273,16 +274,40 @@ xml_collect_feed(struct xml_collect *c, const void *bytes, size_t len, bool fina
 }
 
 void
-xml_collect_end(struct xml_collect *c)
+xml_collect_next(struct xml_collect *c, const struct xml_limits *limits)
+{
+    c->limits = *limits;
+    c->doc.child_count = 0;
+    c->base += c->last_end;
+    c->last_end = 0;
+    xml_parser_bound(c->parser, limits->max_depth);
+}
+
+void
+xml_collect_publish(struct xml_collect *c)
 {
     c->doc.depth = (uint32_t)xml_parser_deepest(c->parser);
     c->doc.attrs = c->attrs;
     c->doc.prefixes = c->prefixes;
     c->doc.children = c->children;
-    xml_parser_give(&c->parser);
     if (!c->doc.root_seen) {
         c->doc.prefix_count = 0;
     }
+}
+
+void
+xml_collect_end(struct xml_collect *c)
+{
+    xml_collect_publish(c);
+    xml_parser_give(&c->parser);
+}
+
+void
+xml_collect_free(struct xml_collect *c)
+{
+    xml_parser_give(&c->parser);
+    free(c->children);
+    buf_free(&c->strings);
 }
 
 int

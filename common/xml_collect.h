@@ -32,10 +32,18 @@ struct xml_collect {
 
 /** Begins a new document: forgets the last one, with limits as set in the arguments. 0 or -FAIL_NOMEM. */
 int xml_collect_begin(struct xml_collect *c, const struct xml_limits *limits, size_t base);
+/** Instead of an end: forgets the children, and goes on with more of the same root's. Only where everything fed so far
+ * was complete. */
+void xml_collect_next(struct xml_collect *c, const struct xml_limits *limits);
 /** Parses more of it; as xml_parser_feed(). */
 int xml_collect_feed(struct xml_collect *c, const void *bytes, size_t len, bool final);
-/** Gives the parser back; the results stay until the next begin. */
+/** The results so far go to c->doc. */
+void xml_collect_publish(struct xml_collect *c);
+/** Publishes and gives the parser back; the results stay until the next begin. */
 void xml_collect_end(struct xml_collect *c);
+
+/** Frees what it holds; the structure itself is the caller's. */
+void xml_collect_free(struct xml_collect *c);
 
 /** Appends a child with the declarations that it inherits, but not a default namespace that is `omit1` or `omit2` (or
  * NULL). `reset_default`: where the root's default namespace is none, say so. 0 or a negative cause of buf, then

@@ -48,6 +48,8 @@ void xml_parser_give(struct xml_parser **p);
 /** Parses more; `final` when nothing follows. 0, a negative cause (as xml_doc_parse() has them) or what a handler
  * returned; a stopped parser stays stopped. */
 int xml_parser_feed(struct xml_parser *p, const void *bytes, size_t len, bool final);
+/** Another bound of nesting from now on. */
+void xml_parser_bound(struct xml_parser *p, size_t max_depth);
 /** The deepest nesting seen. */
 size_t xml_parser_deepest(const struct xml_parser *p);
 

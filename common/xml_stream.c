@@ -9,7 +9,9 @@
 enum {
     MAX_HEADER = 8192,        /* bytes of a stream header with its XML declaration */
     KEEP_SCRATCH = 64 * 1024, /* bytes of working memory kept between calls */
-    MAX_DEPTH = 10000         /* whatever the caller asks for */
+    MAX_OPEN =
+        64 * 1024,    /* bytes after which a parser starts anew, so that what it remembers of names does not pile up */
+    MAX_DEPTH = 10000 /* whatever the caller asks for */
 };
 
 struct xml_stream {
@@ -20,8 +22,17 @@ struct xml_stream {
     int failed; /* the cause that every further call returns */
 };
 
+/* What one parse needs. Between two calls the parser may stay open behind a header: elements below the same header
+ * (streams to one server have the same) then need neither a reset nor the header again. Only while all that it was fed
+ * was complete and well-formed. */
+struct reader {
+    struct xml_collect collect;
+    struct blob *header; /* what the open parser is behind, or NULL */
+    size_t fed;          /* bytes of elements since it was opened */
+};
+
 /* Working memory, one of each kept between calls. An event that feeds another stream finds none and makes its own. */
-static struct xml_collect *idle_collect;
+static struct reader *idle_reader;
 static struct buf idle_scratch;
 /* The last synthetic header: streams to one server have the same. */
 static struct blob *last_header;
@@ -32,25 +43,25 @@ struct delivery {
     void *arg;
 };
 
-static struct xml_collect *
-take_collect(void)
+static struct reader *
+take_reader(void)
 {
-    struct xml_collect *c = idle_collect;
+    struct reader *r = idle_reader;
 
-    idle_collect = NULL;
-    return c ? c : calloc(1, sizeof *c);
+    idle_reader = NULL;
+    return r ? r : calloc(1, sizeof *r);
 }
 
 static void
-give_collect(struct xml_collect *c)
+give_reader(struct reader *r)
 {
-    if (!idle_collect) {
-        idle_collect = c;
+    if (!idle_reader) {
+        idle_reader = r;
         return;
     }
-    free(c->children);
-    buf_free(&c->strings);
-    free(c);
+    xml_collect_free(&r->collect);
+    blob_unref(&r->header);
+    free(r);
 }
 
 static void
@@ -158,11 +169,18 @@ static int
 open_stream(const struct delivery *d, const uint8_t *bytes, size_t len, bool ended)
 {
     static const struct xml_limits limits = {.max_depth = 1};
-    struct xml_collect *c = take_collect();
-    int r = c ? xml_collect_begin(c, &limits, 0) : -FAIL_NOMEM;
+    struct reader *reader = take_reader();
+    struct xml_collect *c;
+    int r;
 
+    if (!reader) {
+        return -FAIL_NOMEM;
+    }
+    blob_unref(&reader->header);
+    c = &reader->collect;
+    r = xml_collect_begin(c, &limits, 0);
     if (r < 0) {
-        free(c);
+        give_reader(reader);
         return r;
     }
     c->root_only = true;
@@ -178,7 +196,7 @@ open_stream(const struct delivery *d, const uint8_t *bytes, size_t len, bool end
     if (r == 0) {
         r = d->ev->header(d->arg, c->doc.attrs, c->doc.attr_count);
     }
-    give_collect(c);
+    give_reader(reader);
     if (r == 0 && ended && d->s->header) {
         r = d->ev->end(d->arg);
     }
@@ -236,30 +254,61 @@ hand_out_all(
     return r;
 }
 
+/* Makes the reader ready for elements below that header. */
+static int
+open_reader(struct reader *reader, const struct xml_stream *s)
+{
+    struct xml_limits limits = {.max_depth = s->max_depth + 1};
+    int r;
+
+    if (reader->header == s->header) {
+        xml_collect_next(&reader->collect, &limits);
+        return 0;
+    }
+    blob_unref(&reader->header);
+    reader->fed = 0;
+    r = xml_collect_begin(&reader->collect, &limits, s->header->len);
+    if (r < 0) {
+        return r;
+    }
+    reader->collect.strict = true;
+    r = xml_collect_feed(&reader->collect, s->header->bytes, s->header->len, false);
+    if (r == 0) {
+        reader->header = blob_ref(s->header);
+    }
+    return r;
+}
+
 /* Parses bytes in which the scanner saw complete elements only, behind the remembered header. */
 static int
 deliver(const struct delivery *d, const uint8_t *bytes, size_t len, bool ended, size_t *used)
 {
-    const struct blob *header = d->s->header;
-    struct xml_limits limits = {.max_depth = d->s->max_depth + 1};
-    struct xml_collect *c = take_collect();
-    int r = c ? xml_collect_begin(c, &limits, header->len) : -FAIL_NOMEM;
+    struct reader *reader = take_reader();
+    struct xml_collect *c;
+    int r;
 
+    if (!reader) {
+        return -FAIL_NOMEM;
+    }
+    c = &reader->collect;
+    r = open_reader(reader, d->s);
     if (r < 0) {
-        free(c);
-        return r;
+        give_reader(reader);
+        return upstream(r);
     }
-    c->strict = true;
-    r = xml_collect_feed(c, header->bytes, header->len, false);
-    if (r == 0) {
-        r = xml_collect_feed(c, bytes, len, false);
-    }
+    r = xml_collect_feed(c, bytes, len, false);
     if (r == 0 && c->last_end != len) {
         r = -FAIL_XML_MALFORMED; /* the parser does not see the end where the scanner did */
     }
-    xml_collect_end(c);
+    reader->fed += len;
+    if (r < 0 || ended || reader->fed > MAX_OPEN) {
+        xml_collect_end(c);
+        blob_unref(&reader->header);
+    } else {
+        xml_collect_publish(c);
+    }
     r = hand_out_all(d, c, bytes, r, ended, used);
-    give_collect(c);
+    give_reader(reader);
     return r;
 }
 

@@ -472,6 +472,50 @@ test_nothing_is_kept_between_elements(void **state)
     finish(&r, NULL);
 }
 
+/* Streams with equal headers share an open parser: nothing of one may show in another. */
+static void
+test_streams_do_not_see_each_other(void **state)
+{
+    static const struct {
+        const char *text;
+        int result;
+    } turns[] = {{"<a xmlns:x='u' xmlns='v'><x:b/></a>", 0}, {"<x:c/>", -FAIL_UPSTREAM_XML}, {"<c/>", 0},
+        {"<a xmlns:stream='u'/>", 0}, {"<stream:d/>", 0}, {"<a><b></a></b>", -FAIL_UPSTREAM_XML}, {"<c/>", 0},
+        {"<a><b><c/></b></a>", 0}, {"</stream:stream>", 0}, {"<c/>", 0}};
+    struct record r[2];
+    struct buf filler = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 20000; i++) {
+        buf_append_str(&filler, "<a/>");
+    }
+    for (int fill = 0; fill < 2; fill++) {
+        for (size_t i = 0; i < sizeof turns / sizeof turns[0]; i++) {
+            for (int k = 0; k < 2; k++) {
+                start(&r[k], 1000, k ? 3 : 20);
+                assert_int_equal(feed(&r[k], HEADER, strlen(HEADER), NULL), 0);
+            }
+            for (int k = 0; k < 2; k++) {
+                assert_int_equal(feed(&r[k], turns[i].text, strlen(turns[i].text), NULL), turns[i].result);
+                if (fill && turns[i].result == 0) {
+                    assert_int_equal(feed(&r[k], (const char *)buf_head(&filler), filler.len, NULL), 0);
+                }
+            }
+            for (int k = 0; k < 2; k++) {
+                if (i == 4 && !fill) {
+                    finish(&r[k], "header id=i1 lang=en\nother streams <stream:d "
+                                  "xmlns:stream='http://etherx.jabber.org/streams'/>\n");
+                } else if (i == 9 && !fill) {
+                    finish(&r[k], "header id=i1 lang=en\nother <c xmlns='jabber:client'/>\n");
+                } else {
+                    finish(&r[k], NULL);
+                }
+            }
+        }
+    }
+    buf_free(&filler);
+}
+
 /* A long element in small pieces: each byte is looked at once (a parser fed so would look again and again). */
 static void
 test_a_megabyte_byte_by_byte(void **state)
@@ -504,6 +548,7 @@ main(void)
         cmocka_unit_test(test_what_events_return),
         cmocka_unit_test(test_events_may_parse),
         cmocka_unit_test(test_nothing_is_kept_between_elements),
+        cmocka_unit_test(test_streams_do_not_see_each_other),
         cmocka_unit_test(test_a_megabyte_byte_by_byte),
     };
 
