@@ -4,7 +4,8 @@
  * beyond the five, encodings other than UTF-8, unbound prefixes are refused with a cause each. No tree, no
  * re-serialising: elements are byte ranges of the input.
  *
- * One parser per process is shared and reset per document; between two calls nobody keeps one.
+ * One parser per process is shared and reset per document. No stream keeps one; all streams share another, which stays
+ * open while their headers are equal.
  */
 #ifndef COMMON_XML_H
 #define COMMON_XML_H
