@@ -19,7 +19,8 @@ struct xml_stream {
     struct blob *header; /* "<stream:stream xmlns='...' xmlns:x='...'>", shared among streams of equal headers */
     uint32_t max_element, max_depth;
     struct xml_scan scan;
-    int failed; /* the cause that every further call returns */
+    int failed;      /* the cause that every further call returns */
+    uint32_t resets; /* tells whether an event reset the stream */
 };
 
 /* What one parse needs. Between two calls the parser may stay open behind a header: elements below the same header
@@ -94,6 +95,7 @@ xml_stream_reset(struct xml_stream *s)
     blob_unref(&s->header);
     s->scan = (struct xml_scan){0};
     s->failed = 0;
+    s->resets++;
 }
 
 void
@@ -377,6 +379,7 @@ xml_stream_feed(
         .max_header = MAX_HEADER,
         .max_depth = s->max_depth};
     size_t before = held.len, stopped = 0;
+    uint32_t resets = s->resets;
     int r = s->failed;
 
     if (used) {
@@ -408,6 +411,8 @@ xml_stream_feed(
         r = 0;
     }
     buf_free(&held);
-    s->failed = r;
+    if (resets == s->resets) {
+        s->failed = r; /* else it is the old stream that failed */
+    }
     return r;
 }

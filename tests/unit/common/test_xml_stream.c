@@ -431,6 +431,13 @@ test_what_events_return(void **state)
     r.stop_with = -FAIL_STARTTLS_INJECTED;
     assert_int_equal(feed(&r, text, strlen(text), &used), -FAIL_STARTTLS_INJECTED);
     finish(&r, "header id=i1 lang=en\nother <a xmlns=''/>\n");
+    start(&r, 1000, 10); /* a reset and a failure at once: the new stream is a good one */
+    r.stop_at = "<a";
+    r.stop_with = -FAIL_TIMEOUT;
+    r.reset = true;
+    assert_int_equal(feed(&r, text, strlen(text), &used), -FAIL_TIMEOUT);
+    assert_int_equal(feed(&r, HEADER "<b/>", strlen(HEADER) + 4, &used), 0);
+    finish(&r, "header id=i1 lang=en\nother <a xmlns=''/>\nheader id=i1 lang=en\nother <b xmlns='jabber:client'/>\n");
     start(&r, 1000, 10);
     r.stop_at = "header";
     r.stop_with = -FAIL_KICKED;
