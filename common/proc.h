@@ -4,11 +4,12 @@
  *   3  control: SOCK_SEQPACKET socketpair with the supervisor, messages of struct proc_msg
  *   4  configuration: a sealed memfd with the text of the file
  *   5  counters page
- *   6...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket; status: its address)
- * and the arguments: argv[0] = "holdline-bosh", "--worker", "ROW", "INSTANCE", "CONFIG-NAME".
+ *   6...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket; status:
+ * its address) and the arguments: argv[0] = "holdline-bosh", "--worker", "ROW", "INSTANCE", "CONFIG-NAME".
  *
- * proc_start() is the fixed order of a worker's start: configuration, counters, log, then the role's own loading of files (certificates, resolv.conf), then
- * privileges dropped (user, no new privileges, no core of secrets, seccomp filter), then the loop.
+ * proc_start() is the fixed order of a worker's start: configuration, counters, log, then the role's own loading of
+ * files (certificates, resolv.conf), then privileges dropped (user, no new privileges, no core of secrets, seccomp
+ * filter), then the loop.
  */
 #ifndef COMMON_PROC_H
 #define COMMON_PROC_H
@@ -24,9 +25,10 @@ enum { PROC_FD_CONTROL = 3, PROC_FD_CONF = 4, PROC_FD_COUNTERS = 5, PROC_FD_LIST
 enum proc_msg_type {
     PROC_READY = 1, /* worker -> supervisor: serving */
     PROC_STOP,      /* supervisor -> worker: end sessions in an orderly way, then exit 0 within conf shutdown_timeout */
-    PROC_ALIVE,     /* worker -> supervisor, every second from the loop: the watchdog kills a worker that is silent for 10 s */
-    PROC_RELOAD,    /* supervisor -> worker: room for reload */
-    PROC_DRAIN      /* supervisor -> worker: room for drain */
+    PROC_ALIVE, /* worker -> supervisor, every second from the loop: the watchdog kills a worker that is silent for 10 s
+                 */
+    PROC_RELOAD, /* supervisor -> worker: room for reload */
+    PROC_DRAIN   /* supervisor -> worker: room for drain */
 };
 struct proc_msg {
     uint32_t type;
@@ -36,13 +38,13 @@ struct proc_msg {
 struct proc; /* this worker */
 
 struct proc_events {
-    /** PROC_STOP, SIGTERM, or the supervisor is gone: begin the orderly end and call proc_exit() when done. Called once; after conf shutdown_timeout the
-     * loop ends anyway. NULL: there is nothing to end. */
+    /** PROC_STOP, SIGTERM, or the supervisor is gone: begin the orderly end and call proc_exit() when done. Called
+     * once; after conf shutdown_timeout the loop ends anyway. NULL: there is nothing to end. */
     void (*stop)(void *arg);
 };
 
-/** Begins a worker: reads arguments, configuration, counters, log. Exits the process with a message (status 64 usage, 78 configuration) when it was not
- * started by holdline. */
+/** Begins a worker: reads arguments, configuration, counters, log. Exits the process with a message (status 64 usage,
+ * 78 configuration) when it was not started by holdline. */
 struct proc *proc_start(int argc, char **argv, enum counters_role role);
 const struct conf *proc_conf(struct proc *p);
 unsigned proc_instance(struct proc *p);
@@ -54,8 +56,9 @@ int proc_listen_fd(struct proc *p, unsigned i);
 enum { PROC_PATH_MAX = 104 };
 void proc_connector_path(const struct conf *c, unsigned instance, char *out, size_t size);
 
-/** Everything that needs rights or files is done: drops privileges, installs the seccomp filter, tells READY, runs the loop until proc_exit(). Returns the
- * exit status (78 when conf user does not exist or is root, which is said on stderr). */
+/** Everything that needs rights or files is done: drops privileges, installs the seccomp filter, tells READY, runs the
+ * loop until proc_exit(). Returns the exit status (78 when conf user does not exist or is root, which is said on
+ * stderr). */
 int proc_run(struct proc *p, const struct proc_events *ev, void *arg);
 /** Ends the loop at the end of this turn, after the flush of what was written in it, with that exit status. */
 void proc_exit(struct proc *p, int status);

@@ -1,4 +1,5 @@
-/* tls: the only user of gnutls (libmicrohttpd's own use aside): client and server sessions, verification, hashes, random bytes, base64. */
+/* tls: the only user of gnutls (libmicrohttpd's own use aside): client and server sessions, verification, hashes,
+ * random bytes, base64. */
 #ifndef COMMON_TLS_H
 #define COMMON_TLS_H
 
@@ -8,7 +9,8 @@
 #include <sys/types.h>
 
 struct tls;        /* one session over one socket */
-struct tls_client; /* what client sessions of one route share: trust, verification, priorities; counted references are not needed: lives as long as the route */
+struct tls_client; /* what client sessions of one route share: trust, verification, priorities; counted references are
+                      not needed: lives as long as the route */
 
 /** Global set-up, once per process. 0 or -FAIL_INTERNAL. */
 int tls_setup(void);
@@ -20,20 +22,24 @@ void tls_sha1_hex(const void *bytes, size_t len, char out[41]);
 /** URL-safe base64 without padding of n bytes into out (size at least (n * 4 + 2) / 3 + 1), e.g. session ids. */
 void tls_base64url(const void *bytes, size_t n, char *out, size_t size);
 
-/** A client configuration: verify against the domain given at tls_new_client(), trust `ca_file` (PEM) or the system's store. Reads files: call it at start
- * only. On failure returns NULL and a message for the operator in `error`. */
+/** A client configuration: verify against the domain given at tls_new_client(), trust `ca_file` (PEM) or the system's
+ * store. Reads files: call it at start only. On failure returns NULL and a message for the operator in `error`. */
 struct tls_client *tls_client_new(bool verify, const char *ca_file, const char *priorities, char *error, size_t size);
 void tls_client_free(struct tls_client **c);
 
-/** A client session on a connected non-blocking socket. `server_name` goes out as SNI (not for address literals) and is the name verified
- * (RFC 6125; the domain, not the SRV target: RFC 6120 13.7.2): a DNS name of the certificate (with wildcards), an XmppAddr or an SRVName. alpn may be NULL ("xmpp-client" for direct TLS, XEP-0368). */
+/** A client session on a connected non-blocking socket. `server_name` goes out as SNI (not for address literals) and is
+ * the name verified (RFC 6125; the domain, not the SRV target: RFC 6120 13.7.2): a DNS name of the certificate (with
+ * wildcards), an XmppAddr or an SRVName. alpn may be NULL ("xmpp-client" for direct TLS, XEP-0368). */
 struct tls *tls_new_client(struct tls_client *c, int fd, const char *server_name, const char *alpn);
-/** Goes on with the handshake. 1: done; 0: wait for tls_wants_write() ? writable : readable; < 0: FAIL_TLS_HANDSHAKE, FAIL_TLS_EXPIRED, FAIL_TLS_NAME, FAIL_TLS_UNTRUSTED. */
+/** Goes on with the handshake. 1: done; 0: wait for tls_wants_write() ? writable : readable; < 0: FAIL_TLS_HANDSHAKE,
+ * FAIL_TLS_EXPIRED, FAIL_TLS_NAME, FAIL_TLS_UNTRUSTED. */
 int tls_handshake(struct tls *t);
 bool tls_wants_write(const struct tls *t);
-/** Whether tls_read() has bytes to give that the socket will not announce: read before tls_read() returned 0, e.g. after a pause. */
+/** Whether tls_read() has bytes to give that the socket will not announce: read before tls_read() returned 0, e.g.
+ * after a pause. */
 bool tls_pending(const struct tls *t);
-/** > 0 bytes; 0: nothing now; -FAIL_CLOSED: orderly end (close_notify or TCP end); -FAIL_TLS_RECORD: broken. After a readable event call until it returns 0. */
+/** > 0 bytes; 0: nothing now; -FAIL_CLOSED: orderly end (close_notify or TCP end); -FAIL_TLS_RECORD: broken. After a
+ * readable event call until it returns 0. */
 ssize_t tls_read(struct tls *t, void *out, size_t size);
 /** > 0 bytes taken; 0: would block (repeat with the same bytes); < 0 a cause. */
 ssize_t tls_write(struct tls *t, const void *bytes, size_t len);
@@ -47,13 +53,14 @@ const char *tls_error(struct tls *t);
 
 /* ---- server certificates for libmicrohttpd's HTTPS ---- */
 
-/** A set of certificates and keys (PEM chains), chosen by SNI; the first is the default. Reads files; message in `error`. */
+/** A set of certificates and keys (PEM chains), chosen by SNI; the first is the default. Reads files; message in
+ * `error`. */
 struct tls_server;
 struct tls_server *tls_server_new(
     const char *const *certificates, const char *const *keys, size_t count, char *error, size_t size);
 void tls_server_free(struct tls_server **s);
-/** The certificate for a TLS session in a form for MHD_OPTION_HTTPS_CERT_CALLBACK: `session` is a gnutls_session_t, *pcert a gnutls_pcert_st *, *key a
- * gnutls_privkey_t. Returns 0 or -1. */
+/** The certificate for a TLS session in a form for MHD_OPTION_HTTPS_CERT_CALLBACK: `session` is a gnutls_session_t,
+ * *pcert a gnutls_pcert_st *, *key a gnutls_privkey_t. Returns 0 or -1. */
 int tls_server_choose(struct tls_server *s, void *session, void *pcert, unsigned *pcert_length, void *key);
 
 #endif
