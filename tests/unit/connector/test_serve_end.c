@@ -169,7 +169,7 @@ test_each_fault_of_a_server_has_its_cause(void **state)
         {says_end, FAIL_UPSTREAM_END, 1, LINK_F_FEATURES | LINK_F_STREAMS},
         {closes, FAIL_UPSTREAM_CLOSED, 1, LINK_F_FEATURES | LINK_F_STREAMS},
         {closes_at_once, FAIL_UPSTREAM_CLOSED, 0, 0},
-        {garbage, FAIL_UPSTREAM_XML, 0, 0},
+        {garbage, FAIL_UPSTREAM_NOT_XMPP, 0, 0},
         {not_a_stream, FAIL_UPSTREAM_NOT_XMPP, 0, 0},
         {stanza_first, FAIL_UPSTREAM_NOT_XMPP, 0, 0},
         {malformed, FAIL_UPSTREAM_XML, 1, LINK_F_FEATURES | LINK_F_STREAMS},
