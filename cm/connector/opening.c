@@ -114,6 +114,7 @@ opening_begin(struct stream *s, const struct link_open *m)
     if (has_target &&
         target_parse_route(m->route.s, m->route.len, s->route->conf->tls == CONF_TLS_DIRECT, &explicit_target) < 0)
         return -FAIL_BAD_REQUEST;
+    s->legacy = m->version.len == 0;
     size_t max_element = (size_t)s->ctx->conf->upstream.max_element;
     s->xml = xml_stream_new(max_element < ELEMENT_MAX ? max_element : ELEMENT_MAX, MAX_DEPTH);
     struct opening *o = s->xml ? opening_new(s, m->to, m->from, m->lang, m->version) : NULL;
@@ -316,6 +317,8 @@ opening_restart(struct stream *s, const struct link_frame *f)
 
     if (too_long(to) || too_long(from) || too_long(lang) || too_long(version))
         return -FAIL_BAD_REQUEST;
+    if (version.len == 0 && !s->legacy)
+        version = link_str("1.0"); /* restart requests need not repeat it (XEP-0206 5) */
     if (!opening_new(s, to, from, lang, version))
         return -FAIL_NOMEM;
     conn_deadline(s->conn, 0); /* the stall clock's: open_timeout counts now */

@@ -59,6 +59,7 @@ struct stream {
     bool secure;        /* the connection to the server is encrypted */
     bool header_sent;   /* on this connection: an orderly end needs </stream:stream> */
     bool was_open;
+    bool legacy; /* the client speaks no XMPP 1.0: OPEN had no version */
     bool reading_off;
     bool stall_clock;
     LIST_ENTRY(stream) entry; /* of the live or of the dead */
