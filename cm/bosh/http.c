@@ -86,8 +86,7 @@ daemon_start(struct http *h, struct http_daemon *d, bool tls)
         http_request_completed, h, MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, h, MHD_OPTION_URI_LOG_CALLBACK,
         http_conn_request_line, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)conf->http.header_size,
         MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)INCREMENT, MHD_OPTION_CONNECTION_TIMEOUT, 0U,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY,
-        tls ? secure : &secure[2], MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, MHD_OPTION_ARRAY, tls ? secure : &secure[2], MHD_OPTION_END);
     info = d->mhd ? MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info || info->epoll_fd < 0) {
         return -FAIL_INTERNAL;

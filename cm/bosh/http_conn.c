@@ -167,6 +167,8 @@ http_conn_notify(void *http, struct MHD_Connection *mhd, void **context, enum MH
         int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
 
         if (fd >= 0) {
+            /* a second descriptor keeps the socket in the epoll set, past the end of `c` */
+            epoll_ctl(h->watch_fd, EPOLL_CTL_DEL, c->fd, NULL);
             http_conn_linger(h, fd);
         }
     }
