@@ -76,7 +76,7 @@ def test_xep0124_10_client_gone_while_held_may_come_back(line):
 
 
 def test_xep0124_12_polling_session_really_has_more_time(line):
-    s = line.create(hold="0", features=False)
+    s = line.create(hold="0")
     conn = line.conn(s)
     since = time.monotonic()
     took = closing_time(conn, since, 9)

@@ -280,10 +280,17 @@ class BoshSession:
                     return self.inbox.pop(i)
             if time.monotonic() > end:
                 raise AssertionError("%s did not come within %.1f s; inbox %s" % (want, seconds * SLOW, self.inbox))
+            if not payload:
+                self._mind_polling()
             answer = self.request(payload, **attrs)
             payload, attrs = "", {}
             if answer.type and not any(match(e) for e in self.inbox):
                 raise AssertionError("session ended while waiting for %s: %r" % (want, answer))
+
+    def _mind_polling(self):
+        """A polling session asks no sooner than it may (XEP-0124 12)."""
+        if "0" in (self.creation.attr("hold"), self.creation.attr("wait")):
+            time.sleep(int(self.creation.attr("polling")) + 0.05)
 
     def sasl(self, payload):
         """Sends a SASL element and returns the next SASL element that comes."""
