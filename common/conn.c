@@ -15,7 +15,9 @@ enum {
     MAX = 1024 * 1024,
     FLUSH_ROUNDS = 2, /* the second one is for what the events of the first have written */
     KEEP_IDLE = 120,  /* seconds of silence after which TCP asks whether the peer is alive */
-    KEEP_INTERVAL = 30
+    KEEP_INTERVAL = 30,
+    UNSENT = 131072 /* bytes that the kernel may hold for a peer that does not read, instead of the 4 MiB it would grow
+                       to: the rest waits in our queue, where it is seen and bounded */
 };
 
 LIST_HEAD(conns, conn);
@@ -222,7 +224,7 @@ conn_new(struct ev_loop *loop, int fd, conn_handler *handler, void *arg)
 struct conn *
 conn_connect(struct ev_loop *loop, const struct sockaddr *address, socklen_t len, conn_handler *handler, void *arg)
 {
-    const int on = 1, idle = KEEP_IDLE, interval = KEEP_INTERVAL;
+    const int on = 1, idle = KEEP_IDLE, interval = KEEP_INTERVAL, unsent = UNSENT;
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct conn *c;
 
@@ -240,6 +242,7 @@ conn_connect(struct ev_loop *loop, const struct sockaddr *address, socklen_t len
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
         setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     }
     c->state = ST_CONNECTING;
     if (connect(fd, address, len) == 0) {

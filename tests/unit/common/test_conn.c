@@ -223,6 +223,32 @@ test_back_pressure_and_drained(void **state)
     close(peer);
 }
 
+/* What a peer does not read stays with us, where it is bounded, and does not vanish in the kernel. */
+static void
+test_a_peer_that_does_not_read_is_seen(void **state)
+{
+    static char chunk[16384];
+    struct sockaddr_in address;
+    struct owner o;
+    size_t written = 0;
+    int fd, accepted;
+
+    (void)state;
+    address = listener(&fd, 5);
+    dial(&o, &address);
+    until(&o.events[CONN_CONNECTED], 1);
+    accepted = accept(fd, NULL, NULL);
+    for (; written < 8 * 1024 * 1024 && !conn_congested(o.c); written += sizeof chunk) {
+        assert_int_equal(conn_write(o.c, chunk, sizeof chunk), 0);
+        turn(0.001);
+    }
+    assert_true(conn_congested(o.c));
+    assert_true(written < 1024 * 1024);
+    forget(&o);
+    close(accepted);
+    close(fd);
+}
+
 static void
 test_pausing(void **state)
 {
@@ -476,6 +502,7 @@ main(void)
         cmocka_unit_test(test_deadline_is_moved_and_dropped),
         cmocka_unit_test(test_one_write_per_turn),
         cmocka_unit_test(test_back_pressure_and_drained),
+        cmocka_unit_test(test_a_peer_that_does_not_read_is_seen),
         cmocka_unit_test(test_pausing),
         cmocka_unit_test(test_end_of_file_is_told_once),
         cmocka_unit_test(test_last_words_are_read_when_writing_fails),
