@@ -338,7 +338,7 @@ def test_http_chunked_body_over_the_limit_is_refused(strict_line):
 
 def test_http_body_of_exactly_the_limit(strict_line):
     s = strict_line.ready(wait="1")
-    raw, rid = s.build("<message xmlns='jabber:client' to='x@y'><body>@</body></message>")
+    raw, rid = s.build("<message xmlns='jabber:client' to='x'><body>@</body></message>")
     raw = raw.replace("@", "x" * (16384 - len(raw) + 1))
     assert len(raw) == 16384
     assert s.post_raw(raw, rid).result(3).type is None
@@ -347,7 +347,7 @@ def test_http_body_of_exactly_the_limit(strict_line):
 
 def test_http_body_one_over_the_limit(strict_line):
     s = strict_line.ready(wait="1")
-    raw, rid = s.build("<message xmlns='jabber:client' to='x@y'><body>@</body></message>")
+    raw, rid = s.build("<message xmlns='jabber:client' to='x'><body>@</body></message>")
     raw = raw.replace("@", "x" * (16384 - len(raw) + 2))
     r = s.post_raw(raw, rid).response(3)
     assert r.status == 413 or b"policy-violation" in r.body
@@ -448,8 +448,7 @@ def test_http_smuggling_shapes_are_refused(conn, shape):
     got = conn.wait_closed(5)
     status = got.split(b" ", 2)[1:2]
     assert status in ([b"400"], [b"413"], []), "%s: %r" % (shape, got[:300])
-    assert b"<html" not in got.lower() or status == [b"400"], "the hidden request was served: %r" % got[:300]
-    assert got.count(b"HTTP/1.1 200") == 0
+    assert b" 200 OK" not in got, "the hidden request was served: %r" % got[:300]
 
 
 @pytest.mark.parametrize("first", [b"GARBAGE\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\0" * 200, b"POST\r\n\r\n",

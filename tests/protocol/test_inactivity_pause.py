@@ -25,7 +25,7 @@ def test_xep0124_10_silent_client_ends_the_session(line):
     assert conn.stream_end, "the stream was not ended in good order"
     a = s.post().result()
     assert (a.type, a.condition) == ("terminate", "item-not-found")
-    line.h.wait_log("session-end.*inactiv")
+    line.h.wait_log("session-end.*sid=%s.*inactiv" % s.sid[:8])
 
 
 def test_xep0124_10_client_that_never_asks_after_creation(line):

@@ -35,7 +35,7 @@ def test_xep0124_15_4_right_keys(line, keyed):
     s, conn = keyed
     for i in range(10):
         s.post(text(i))
-    conn.wait_element(MESSAGE, nth=9)
+        conn.wait_element(MESSAGE, nth=i)
     assert ids(conn) == list(range(10))
 
 
@@ -55,7 +55,7 @@ def test_xep0124_15_4_missing_key_ends_the_session(line, keyed):
 
 def test_xep0124_15_4_missing_key_later_ends_the_session(line, keyed):
     s, conn = keyed
-    s.post(text(1))
+    s.post(text(1)).quiet(0.05)
     conn.wait_element(MESSAGE)
     refused(line, s, conn, s.post(text(2), key=None).result())
     assert ids(conn) == [1]
@@ -90,7 +90,7 @@ def test_xep0124_15_5_switching_to_another_sequence(line):
     conn = line.conn(s)
     for i in range(12):
         s.post(text(i))
-    conn.wait_element(MESSAGE, nth=11)
+        conn.wait_element(MESSAGE, nth=i)
     assert ids(conn) == list(range(12))
 
 
@@ -109,6 +109,7 @@ def test_xep0124_15_4_newkey_in_the_middle_of_a_session(line):
     conn = line.conn(s)
     keys = Keys(5)
     s.post(text(0), newkey=keys.first())
+    conn.wait_element(MESSAGE)
     s.post(text(1), key=keys.sequence.pop())
     conn.wait_element(MESSAGE, nth=1)
     refused(line, s, conn, s.post(text(2)).result())
@@ -129,6 +130,7 @@ def test_xep0124_15_4_repeat_with_the_same_key(line, keyed):
     p = s.post(text(0))
     p.quiet(0.05)
     s.post(text(1))
+    conn.wait_element(MESSAGE, nth=1)
     first = p.result()
     assert s.repeat(p).result().raw == first.raw
     assert ids(conn) == [0, 1]

@@ -30,6 +30,7 @@ def two(line):
     s = line.create(wait="5")
     first = s.creation.attr("stream")
     conn1 = line.conn(s)
+    s.inbox.clear()
     second, conn2, a = add_stream(line, s)
     s.note(a)
     if FEATURES not in a.tags:
@@ -98,6 +99,7 @@ def test_xep0124_16_4_answers_name_the_stream_and_never_mix(line, two):
 
 def test_xep0124_16_4_empty_answers_name_no_stream(line):
     s = line.create(wait="1")
+    s.inbox.clear()
     a = add_stream(line, s)[2]
     s.note(a)
     if FEATURES not in a.tags:

@@ -103,10 +103,10 @@ def test_xep0206_6_stream_error_is_copied_whole(line):
 
 def test_xep0206_6_stanzas_precede_the_stream_error(line):
     s = line.ready(wait="5")
-    conn = line.conn(s)
+    conn, since = line.conn(s), line.h.log_size()
     conn.send(b"<message id='1'/><message id='2'/><stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
               b"</stream:error></stream:stream>")
-    line.h.wait_log("upstream-error|remote-stream-error", 3)
+    line.h.wait_log("upstream-error|remote-stream-error", 3, since=since)
     a = s.post().result(3)
     assert a.tags == [MESSAGE, MESSAGE, STREAM_ERROR] and end_of(a) == ("terminate", "remote-stream-error")
 
@@ -154,13 +154,14 @@ def test_xep0124_17_2_lost_connection_is_remote_connection_failed(line, how):
 @pytest.mark.parametrize("how", ["end", "fin", "reset"])
 def test_xep0124_17_2_lost_connection_with_nothing_held(line, how):
     s = line.ready(wait="5")
-    conn = line.conn(s)
+    conn, since = line.conn(s), line.h.log_size()
     conn.send(b"<message id='last'/>" + (b"</stream:stream>" if how == "end" else b""))
     if how != "end":
         # let the stanza be read before the connection breaks: RST drops what was not read yet
         line.alive()
+        since = line.h.log_size()
         conn.close(reset=how == "reset")
-    line.h.wait_log("upstream-(end|closed|reset)", 3)
+    line.h.wait_log("upstream-(end|closed|reset)", 3, since=since)
     a = s.post().result(3)
     assert a.tags == [MESSAGE] and end_of(a) == ("terminate", "remote-connection-failed")
 

@@ -146,14 +146,18 @@ class Holdline:
         with open(self.log_path, errors="replace") as f:
             return f.read()
 
-    def log_lines(self, pattern):
-        """Log lines that match the regular expression."""
-        return [line for line in self.log().splitlines() if re.search(pattern, line)]
+    def log_size(self):
+        """A place in the log, for `since`."""
+        return len(self.log())
 
-    def wait_log(self, pattern, seconds=5, count=1):
-        """Waits until at least count log lines match, and returns them."""
+    def log_lines(self, pattern, since=0):
+        """Log lines behind `since` that match the regular expression."""
+        return [line for line in self.log()[since:].splitlines() if re.search(pattern, line)]
+
+    def wait_log(self, pattern, seconds=5, count=1, since=0):
+        """Waits until at least count log lines behind `since` match, and returns them."""
         def enough():
-            lines = self.log_lines(pattern)
+            lines = self.log_lines(pattern, since)
             return lines if len(lines) >= count else None
         return wait_until(enough, seconds, "log line /%s/ in %s" % (pattern, self.log_path), 0.02)
 

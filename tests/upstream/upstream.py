@@ -161,14 +161,11 @@ class Connection:
             self.closed = "us"
         try:
             if reset:
+                # Waking our own thread lets it close the socket; with this linger that sends RST and nothing else.
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.sock.shutdown(socket.SHUT_RD)
             else:
                 self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        try:
-            if reset:
-                os.close(self.sock.detach())
         except OSError:
             pass
         self._reading.set()
@@ -257,7 +254,7 @@ class Connection:
             raise Gone()
         self.sock.settimeout(None)
         data = self.sock.recv(65536)
-        if not data:
+        if not data or self.closed == "us":
             self.closed = self.closed or "fin"
             raise Gone()
         return data
