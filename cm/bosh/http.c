@@ -19,11 +19,13 @@ enum {
     FILL = 32,  /* connections of a daemon before the next one is begun: few daemons with work are cheaper to run than
                    many */
     PASSES = 8, /* runs of one daemon in a flush: an answer takes two or three */
+    VAIN = 4,   /* runs without effect before a daemon has to wait for an event */
     INCREMENT = 1024,
     TRIM_LEAST = 512, /* connections that must have gone before memory is given back */
 };
 
 static const double TRIM_SECONDS = 10;
+static const double PARKING_SECONDS = 0.02;
 static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:"
                                  "+GROUP-SECP384R1";
 
@@ -52,12 +54,51 @@ panic(void *arg, const char *file, unsigned line, const char *reason)
     abort(); /* the supervisor starts another */
 }
 
-void
-http_mark(struct http_daemon *d)
+static void
+mark(struct http_daemon *d)
 {
+    if (d->parked) {
+        d->parked = false;
+        LIST_REMOVE(d, parked_link);
+    }
     if (!d->dirty) {
         d->dirty = true;
         STAILQ_INSERT_TAIL(&d->http->dirty, d, dirty_link);
+    }
+}
+
+void
+http_mark(struct http_daemon *d)
+{
+    d->vain = 0;
+    mark(d);
+}
+
+/* In a TLS handshake the library takes a socket for readable until the handshake is over, and wants to be run again at
+ * once, as long as the client is silent. A daemon that was run a few times for nothing is left alone until its epoll
+ * tells of an event; a slow tick makes up for what this might miss. */
+static void
+park(struct http *h, struct http_daemon *d)
+{
+    d->parked = true;
+    LIST_INSERT_HEAD(&h->parked_daemons, d, parked_link);
+    if (!ev_is_active(&h->parking)) {
+        ev_timer_set(&h->parking, PARKING_SECONDS, 0);
+        ev_timer_start(h->loop, &h->parking);
+    }
+}
+
+static void
+on_parking(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct http *h = w->data;
+    struct http_daemon *d;
+
+    (void)loop;
+    (void)revents;
+    while ((d = LIST_FIRST(&h->parked_daemons))) {
+        d->vain = VAIN - 1; /* one run */
+        mark(d);
     }
 }
 
@@ -237,6 +278,9 @@ http_new(struct ev_loop *loop, const struct conf *conf, const int *fds, size_t c
         conf->http.allowed_origins.count, (uint64_t)conf->bosh.max_body};
     h->any_origin = http_rules_any_origin(&h->rules);
     STAILQ_INIT(&h->dirty);
+    LIST_INIT(&h->parked_daemons);
+    ev_timer_init(&h->parking, on_parking, 0, 0);
+    h->parking.data = h;
     TAILQ_INIT(&h->held);
     TAILQ_INIT(&h->parted);
     TAILQ_INIT(&h->ready);
@@ -293,9 +337,16 @@ run_dirty(struct http *h)
 
         STAILQ_REMOVE_HEAD(&now, dirty_link);
         d->dirty = false;
+        d->progress = false;
         MHD_run(d->mhd);
-        if (MHD_get_timeout(d->mhd, &timeout) == MHD_YES && timeout == 0) {
+        if (MHD_get_timeout(d->mhd, &timeout) != MHD_YES || timeout != 0) {
+            d->vain = 0;
+        } else if (d->progress) {
             http_mark(d);
+        } else if (++d->vain < VAIN) {
+            mark(d);
+        } else {
+            park(h, d);
         }
     }
 }
@@ -391,6 +442,7 @@ http_free(struct http **http)
     if (h->watch_fd >= 0) {
         http_conn_teardown(h);
     }
+    ev_timer_stop(h->loop, &h->parking);
     ev_idle_stop(h->loop, &h->again);
     tls_server_free(&certificates);
     gzip_end();

@@ -163,6 +163,7 @@ http_conn_notify(void *http, struct MHD_Connection *mhd, void **context, enum MH
         return;
     }
     *context = NULL;
+    c->daemon->progress = true;
     if (c->linger && !c->parted) {
         int fd = fcntl(c->fd, F_DUPFD_CLOEXEC, 3);
 
@@ -209,6 +210,7 @@ http_conn_request_line(void *http, const char *uri, struct MHD_Connection *mhd)
     struct http_conn *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 
     (void)uri;
+    c->daemon->progress = true;
     if (c->deadline == HTTP_KEEPALIVE) {
         http_conn_deadline(http, c, HTTP_HEADER);
     }

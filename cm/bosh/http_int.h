@@ -67,10 +67,15 @@ struct http_daemon {
     struct MHD_Daemon *mhd;
     ev_io io;
     STAILQ_ENTRY(http_daemon) dirty_link;
+    LIST_ENTRY(http_daemon) parked_link;
     unsigned connections;
+    unsigned vain; /* runs in a row that the library asked for and in which nothing happened */
     bool dirty;
+    bool parked;
+    bool progress; /* a callback came in this run */
 };
 STAILQ_HEAD(http_daemons, http_daemon);
+LIST_HEAD(http_parked, http_daemon);
 
 enum { HTTP_SPREAD = 64 }; /* daemons of a kind */
 
@@ -112,6 +117,8 @@ struct http {
 
     struct http_group plain, tls;
     struct http_daemons dirty;
+    struct http_parked parked_daemons;
+    ev_timer parking;
     ev_idle again; /* keeps the loop awake while something is left for the next flush */
     bool flushing; /* inside http_flush(): it must not be entered again from an event */
     bool closing;  /* http_free() has begun: nothing is taken in any more */

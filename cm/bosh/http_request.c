@@ -247,6 +247,7 @@ http_request_handler(void *http, struct MHD_Connection *mhd, const char *url, co
     struct http_conn *c = *context;
 
     (void)mhd;
+    c->daemon->progress = true;
     if (h->closing && (!c->request || c->request->state == HTTP_RECEIVING)) {
         return MHD_NO; /* nothing may be suspended when the daemons stop */
     }
@@ -264,6 +265,7 @@ http_request_completed(void *http, struct MHD_Connection *mhd, void **context, e
         return;
     }
     *context = NULL;
+    c->daemon->progress = true;
     if (c->request && (c->request->state == HTTP_HELD || c->request->state == HTTP_PARTED)) {
         h->events.gone(h->arg, c->request);
     }
