@@ -80,23 +80,37 @@ class Client(BoshSession):
         base.update(attrs)
         return self.wait_for(FEATURES, **base)
 
-    def wait_for(self, want, payload="", seconds=20, **attrs):
-        """As in BoshSession, but no request goes out when the element is there already, and none is left held."""
+    def wait_for(self, want, payload="", seconds=30, **attrs):
+        """As in BoshSession, over two connections: what is asked for may come in the answer to any request."""
         match = want if callable(want) else (lambda e: e.tag == want)
-        end = time.monotonic() + seconds * SLOW
         if payload or attrs:
-            self._note(self.request(payload, timeout=seconds, **attrs))
+            self.tell(payload, **attrs)
+        end = time.monotonic() + seconds * SLOW
         while True:
             for i, e in enumerate(self.inbox):
                 if match(e):
                     return self.inbox.pop(i)
-            assert time.monotonic() < end, "%s did not come within %.1f s; inbox %s" % (want, seconds * SLOW, [
+            self.flush()
+            left = end - time.monotonic()
+            assert left > 0, "%s did not come within %.1f s; inbox %s" % (want, seconds * SLOW, [
                 ET.tostring(e)[:200] for e in self.inbox[:5]])
-            self._note(self.request(timeout=seconds))
+            select.select([self.pending[0].conn.sock], [], [], left)
+            self.readable()
 
-    def _note(self, body):
-        if body.type == "terminate":
-            raise Ended(body)
+    def tell(self, payload, **attrs):
+        """Sends a request and does not wait for its answer."""
+        while len(self.pending) > 1:
+            self._read()
+        self.pending.append(self.post(payload, **attrs))
+
+    def terminate(self, payload="", **attrs):
+        """XEP-0124 13: ends the session; exactly one of the open requests is answered with type terminate. Returns that."""
+        self.tell(payload, type="terminate", **attrs)
+        bodies = [p.result(30) for p in self.pending]
+        self.pending = []
+        ends = [b for b in bodies if b.type == "terminate"]
+        assert len(ends) == 1, bodies
+        return ends[0]
 
     # -- both ways at once
 
@@ -115,16 +129,13 @@ class Client(BoshSession):
     def readable(self):
         """Reads the answers that are there, in the order of their rids."""
         while self.pending and self.pending[0].answered:
-            body = self.pending.pop(0).result(30)
-            self.inbox += body.children
-            self._note(body)
+            self._read()
 
-    def settle(self, seconds=40):
-        """Waits until no request is open: terminate, pause and the like start from here."""
-        while self.pending:
-            body = self.pending.pop(0).result(seconds)
-            self.inbox += body.children
-            self._note(body)
+    def _read(self):
+        body = self.pending.pop(0).result(40)
+        self.inbox += body.children
+        if body.type == "terminate":
+            raise Ended(body)
 
     def bodies(self):
         """Takes the messages out of the inbox: list of (sender's bare JID, text)."""

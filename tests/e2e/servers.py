@@ -48,6 +48,7 @@ class Server:
         self.output_path = os.path.join(self.dir, "output.log")
         self.bosh_url = "http://%s:%d%s" % (self.address, BOSH_PORT, self.bosh_path)
         self.process = None
+        self.accounts = {}
         self._names = itertools.count(1)
         self.certificate, self.key = certs.valid(self.domain)
         self.write_conf()
@@ -157,6 +158,7 @@ class Prosody(Server):
                 key=self.key, client=CLIENT_PORT, direct=DIRECT_PORT, bosh=BOSH_PORT))
 
     def add_account(self, name, password):
+        self.accounts[name] = password
         host = "".join(c if c.isalnum() else "%%%02x" % ord(c) for c in self.domain)
         accounts = os.path.join(self.dir, "data", host, "accounts")
         os.makedirs(accounts, exist_ok=True)
@@ -226,10 +228,16 @@ class Ejabberd(Server):
     def start(self, seconds=60):
         super().start(seconds)
         wait_until(lambda: self.api("status", {})[0] == 200, seconds, "ejabberd's API says that it has started", 0.05)
+        for name, password in self.accounts.items():  # a killed Mnesia forgets what it had not written yet
+            self._register(name, password, (200, 409))
 
     def add_account(self, name, password):
+        self._register(name, password, (200,))
+
+    def _register(self, name, password, good):
         status, text = self.api("register", {"user": name, "host": self.domain, "password": password})
-        assert status == 200, "register %s: %s %s" % (name, status, text)
+        assert status in good, "register %s: %s %s" % (name, status, text)
+        self.accounts[name] = password
 
     def api(self, command, arguments):
         """Calls a command of ejabberd's HTTP API: (HTTP status, text)."""

@@ -64,8 +64,10 @@ class Strophe:
         return self
 
     def wait_status(self, name, seconds=30):
-        """Waits for a status and returns its condition; fails at once when the connection ended otherwise."""
+        """Waits for a status and returns its condition; fails at once when the connection ended instead."""
         ends = {"CONNFAIL", "AUTHFAIL", "DISCONNECTED", "CONNTIMEOUT"}
+        if name in ends:
+            ends = {"DISCONNECTED"}
 
         def there():
             if name in [n for n, _ in self.statuses]:

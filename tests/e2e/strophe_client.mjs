@@ -112,11 +112,11 @@ const ops = {
         conn.flush();
     },
     // XEP-0124 10: Strophe leaves this request to the application; it goes out through Strophe's own queue.
-    pause: ({ seconds }) =>
+    pause: ({ length }) =>
         new Promise((resolve) => {
             const proto = conn._proto;
             conn.pause();
-            proto._buildBody = () => Object.getPrototypeOf(proto)._buildBody.call(proto).attrs({ pause: seconds });
+            proto._buildBody = () => Object.getPrototypeOf(proto)._buildBody.call(proto).attrs({ pause: length });
             proto._no_auth_received((request) => resolve(request.xhr.responseText));
             delete proto._buildBody;
         }),

@@ -65,14 +65,13 @@ def test_presence_and_subscription(pair):
     a, b = pair
     a.present()
     b.present()
-    a.request("<presence xmlns='jabber:client' type='subscribe' to='%s'/>" % b.account.jid)
+    a.tell("<presence xmlns='jabber:client' type='subscribe' to='%s'/>" % b.account.jid)
     b.wait_for(lambda e: e.tag == PRESENCE and e.get("type") == "subscribe" and e.get("from") == a.account.jid)
-    b.request("<presence xmlns='jabber:client' type='subscribed' to='%s'/>" % a.account.jid)
+    b.tell("<presence xmlns='jabber:client' type='subscribed' to='%s'/>" % a.account.jid)
     a.wait_for(lambda e: e.tag == PRESENCE and e.get("type") is None and e.get("from") == b.jid)
     assert a.roster()[b.account.jid][1] == "to"
     # XEP-0124 13: what the terminate request carries still reaches the server.
-    assert b.terminate("<presence xmlns='jabber:client' type='unavailable'><status>bye</status></presence>"
-                       ).type == "terminate"
+    b.terminate("<presence xmlns='jabber:client' type='unavailable'><status>bye</status></presence>")
     gone = a.wait_for(lambda e: e.tag == PRESENCE and e.get("type") == "unavailable" and e.get("from") == b.jid)
     assert gone.findtext("{jabber:client}status") == "bye"
 
@@ -97,6 +96,7 @@ def test_restart_of_the_server(server, line, how):
         held.login()
         idle.login()
         pending = held.post()
+        assert not held.pending and not idle.pending
         getattr(server, how)()
         told = pending.result(20)
         check_lost(told)
@@ -121,6 +121,7 @@ def check_lost(body):
 def test_xep0206_6_stream_error_is_copied(pair, line):
     """The same resource again: the server ends the older stream with <conflict/>."""
     a, b = pair
+    assert not a.pending
     pending = a.post()
     with Client(line.http, a.account) as again:
         again.login()
@@ -155,9 +156,18 @@ def test_wrong_authority_is_refused(server, tls):
 
 
 def test_wrong_name_is_refused(server):
-    route = server.route()[server.domain]
+    """The server's certificate is valid, for another domain than the client asks for."""
+    route = server.route(servers=["%s:%d" % (server.address, DIRECT_PORT)], tls="direct")[server.domain]
     with Holdline({"other.test": route}) as h:
         assert refusal(h, "other.test") == ("terminate", "remote-connection-failed")
+
+
+def test_domain_that_the_server_does_not_serve(server):
+    """The server's stream error reaches the client as it is."""
+    with Holdline({"other.test": server.route()[server.domain]}) as h, BoshSession(h.http, to="other.test") as s:
+        body = s.post_create().result(20)
+        assert (body.type, body.condition) == ("terminate", "remote-stream-error")
+        assert body.find("{%s}error/{%s}host-unknown" % (NS_STREAM, NS_STREAMS)) is not None
 
 
 def test_verify_false_asks_no_authority(server):
