@@ -108,6 +108,8 @@ flush_dirty(struct bosh *b)
         TAILQ_REMOVE(&b->dirty, s, dirty_link);
         s->dirty = false;
         any = true;
+        if (s->broken < 0)
+            bosh_session_end(&s->engine, s->broken, b->now);
         bosh_session_tick(&s->engine, b->now);
         bosh_session_flush(&s->engine, b->now);
         if (s->ended && s->forget_at <= b->now) {

@@ -47,6 +47,7 @@ struct session {
     uint64_t timer_at; /* ms; UINT64_MAX: not running */
     uint64_t created_at, forget_at;
     bool dirty, hashed, ended;
+    int broken; /* a cause: an operation failed, the session ends with it in this turn */
     char domain[64]; /* of the first stream, for the log */
     TAILQ_ENTRY(session) dirty_link;
     TAILQ_ENTRY(session) ended_link;

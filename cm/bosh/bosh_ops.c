@@ -75,8 +75,12 @@ op_send(void *ctx, unsigned stream, const struct bosh_body *body)
     if (u == NULL)
         return;
     buf_clear(&scratch);
-    if (bosh_body_payload(body, &scratch) < 0)
+    scratch.max = LINK_MAX_FRAME / 2; /* declarations of the body that every child inherits make it grow */
+    int r = bosh_body_payload(body, &scratch);
+    if (r < 0) {
+        s->broken = r == -FAIL_QUEUE_LIMIT ? -FAIL_XML_SIZE : r;
         return;
+    }
     COUNT_ADD(elements_up, body->doc.child_count);
     COUNT_ADD(bytes_up, scratch.len);
     up_send(u, body->rid, buf_head(&scratch), scratch.len);

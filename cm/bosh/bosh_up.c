@@ -157,10 +157,11 @@ up_send(struct up *u, uint64_t rid, const void *bytes, size_t len)
         }
     }
     /* bounded: a blocked session processes no further request */
-    if (buf_append(&u->pending, bytes, len) == 0) {
-        u->pending_rid = rid;
-        set_blocked(u, true);
-    }
+    int r = buf_append(&u->pending, bytes, len);
+    if (r < 0)
+        u->session->broken = r;
+    u->pending_rid = rid;
+    set_blocked(u, true);
 }
 
 void
