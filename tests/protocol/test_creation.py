@@ -23,7 +23,7 @@ def test_xep0124_7_2_answer_has_all_attributes(line):
 
 
 def test_xep0124_7_2_creation_attributes_only_in_creation(line):
-    s = line.create()
+    s = line.create(wait="1")
     for _ in range(2):
         a = s.request("<presence xmlns='jabber:client'/>")
         assert not [n for n in ONLY_IN_CREATION if a.attr(n) is not None], a

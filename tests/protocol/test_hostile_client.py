@@ -150,6 +150,22 @@ def test_stanza_over_the_limit(line, pids):
     line.alive()
 
 
+@pytest.mark.parametrize("size", [1100000, 3000000])
+def test_a_body_that_is_allowed_is_forwarded_or_refused_never_lost(size):
+    with Line(bosh={"max_body": 4 * 1024 * 1024}) as line:
+        s = line.ready(wait="2")
+        conn = line.conn(s)
+        p = s.post("<message xmlns='jabber:client' to='x@y' id='big'><body>%s</body></message>" % ("x" * size))
+        s.inbox.clear()
+        a = p.result(10)
+        if a.type is None:
+            s.post("<presence xmlns='jabber:client'/>")
+            conn.wait_element("{jabber:client}presence")
+            assert [len(m.element.findtext("{jabber:client}body")) for m in conn.of(MESSAGE)] == [size]
+        else:
+            assert a.condition == "policy-violation"
+
+
 def test_held_requests_dropped_by_hundreds(line, pids):
     sessions = [line.create(wait="10", features=False) for _ in range(100)]
     conns = [line.conn(s) for s in sessions]
