@@ -11,8 +11,10 @@ does not count and fails the benchmark.
 """
 
 import argparse
+import glob
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -54,6 +56,7 @@ class Bench:
         self.failures = []
         self.results = {row.name: {} for row in ALL_ROWS}  # row -> server -> list of runs
         self.proof = []
+        self.patience = options.patience
 
     def say(self, text):
         print(text, flush=True)
@@ -64,8 +67,11 @@ class Bench:
 
     def load(self, server, args, row=None, on_event=None):
         """A run of the generator against a server; None when it does not count. Process names replace numbers."""
+        self.patience -= servers.Others.wait_quiet(self.patience)
         before = server.pids()
+        others = servers.Others()
         result = servers.run_load(self.build, server.address, server.path, args, before, on_event)
+        result["others"] = others.share()
         what = "%s, %s" % (server.name, row or "warm-up")
         faults = servers.faults_of(result)
         if faults:
@@ -112,11 +118,16 @@ class Bench:
         self.results[row.name].setdefault(server.name, []).append(result)
         parts = ", ".join("%s %.1f" % (name.replace("holdline-", ""), us / max(result["ops"], 1))
                           for name, us in result["cpu_us"].items() if us / max(result["ops"], 1) >= 0.05)
-        self.say("  %-8s %-9s %7.1f us  (%s)  %d ops, %.0f/s, %.2f requests each, core %.0f %%, median %.2f ms, p99 %.2f ms"
+        self.say("  %-8s %-9s %7.1f us  (%s)  %d ops, %.0f/s, %.2f requests each, core %.0f %%, median %.2f ms, p99 %.2f ms%s"
                  % (server.name, row.name, result["value"], parts, result["ops"], result["ops"] / result["wall_s"],
                     result["http_requests"] / max(result["ops"], 1),
                     100e-6 * sum(result["cpu_us"].values()) / result["wall_s"],
-                    result["latency_ms"]["median"], result["latency_ms"]["p99"]))
+                    result["latency_ms"]["median"], result["latency_ms"]["p99"], self.noise(result)))
+
+    @staticmethod
+    def noise(result):
+        """A word of warning when other programs were busy meanwhile: figures at low rates double then."""
+        return ", NOISY: others used %.0f %% of a core" % (100 * result["others"]) if result["others"] > 0.15 else ""
 
     def perf_hook(self, row, server, seconds):
         """With --perf: records where the server's CPU goes during the window, and writes the report beside it."""
@@ -128,7 +139,7 @@ class Bench:
         def hook(event):
             if event["event"] == "window":
                 with servers.core(servers.LOAD_CORE):
-                    subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-g", "-o", data, "-p",
+                    subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "10000", "-g", "-o", data, "-p",
                                       ",".join(map(str, server.pids())), "--", "sleep", str(max(seconds - 0.5, 1))],
                                      stderr=subprocess.DEVNULL)
         return hook
@@ -160,8 +171,8 @@ class Bench:
         among["alone_us"] = alone["us_per_op"]
         among["value"] = among["us_per_op"] / alone["us_per_op"]
         self.results["crowd"].setdefault(server.name, []).append(among)
-        self.say("  %-8s crowd     alone %.1f us, among %d idle ones %.1f us: %.2f times"
-                 % (server.name, alone["us_per_op"], idle, among["us_per_op"], among["value"]))
+        self.say("  %-8s crowd     alone %.1f us, among %d idle ones %.1f us: %.2f times%s"
+                 % (server.name, alone["us_per_op"], idle, among["us_per_op"], among["value"], self.noise(among)))
 
     # ---- the whole ----
 
@@ -247,6 +258,8 @@ def parse():
     p.add_argument("--no-holdline", action="store_true", help="only the peer: proves the tools without Holdline")
     p.add_argument("--write-docs", action="store_true", help="write the tables to docs/benchmarks.md")
     p.add_argument("--perf", metavar="DIR", help="record the CPU profile of each row with perf")
+    p.add_argument("--patience", type=float, metavar="S",
+                   help="wait so many seconds at most, over the whole run, for other programs to be quiet (300; 0 with --quick)")
     p.add_argument("--json", metavar="FILE", help="where the account goes (build/bench/bosh.json)")
     options = p.parse_args()
     options.build = os.path.abspath(options.build)
@@ -255,6 +268,8 @@ def parse():
     unknown = set(options.rows) - {row.name for row in ALL_ROWS}
     if unknown:
         p.error("no such row: " + ", ".join(sorted(unknown)))
+    if options.patience is None:
+        options.patience = 0 if options.quick else 300
     if options.peer is None:
         options.peer = not options.quick or options.no_holdline
     return options
@@ -288,8 +303,21 @@ def main():
     return 1 if bench.failures or (missed and not options.quick) else 0
 
 
+def own_copy(build):
+    """The programs under test, copied: a build that goes on meanwhile must not change them, and profiles keep their names."""
+    directory = os.path.join(build, "bench", "bin")
+    os.makedirs(directory, exist_ok=True)
+    for path in glob.glob(os.path.join(build, "holdline*")):
+        copy = os.path.join(directory, os.path.basename(path))
+        shutil.copy2(path, copy + ".new")
+        os.rename(copy + ".new", copy)
+    return os.path.join(directory, "holdline")
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("HOLDLINE_BIN", os.path.join(parse().build, "holdline"))
+    given = parse()
+    if "HOLDLINE_BIN" not in os.environ and not given.no_holdline:
+        os.environ["HOLDLINE_BIN"] = own_copy(given.build)
     import bench_faults
     import bench_report
     import bench_servers as servers

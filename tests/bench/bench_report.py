@@ -116,6 +116,11 @@ def memory_rows(account):
     return out
 
 
+def worst(account):
+    """The largest share of a core that other programs used during a run."""
+    return max(run["others"] for row in account["rows"].values() for s in row["servers"].values() for run in s["runs"])
+
+
 def write_docs(path, account):
     m = account["machine"]
     versions = ", ".join("%s %s" % item for item in m["packages"].items())
@@ -126,6 +131,7 @@ def write_docs(path, account):
         % (m["processor"], m["cores"], m["system"], m["kernel"]),
         "load generator and the stub upstream on another. Packages: %s." % versions, "",
         markdown(HEAD, budget_rows(account)), "",
+        "Other programs used at most %.0f %% of a core meanwhile." % (100 * worst(account)), "",
         "In brackets: lowest and highest round. The crowd is 9000 idle sessions for Holdline, 1000 for Prosody; idle",
         "sessions were measured with 9000 and 1000.", "",
         "The same runs in detail (the round with the median). *Requests* are HTTP requests per operation; latency is from",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from support.holdline import Holdline
 from support.net import next_address, wait_until
@@ -46,7 +47,7 @@ def family(pid):
     names = {}
     for p in found:
         with open("/proc/%d/comm" % p) as f:
-            names[p] = f.read().strip()
+            names[p] = f.read().strip().replace("holdline-connec", "holdline-connector")
     return names
 
 
@@ -57,6 +58,54 @@ def pss_kb(pids):
         with open("/proc/%d/smaps_rollup" % pid) as f:
             total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
     return total
+
+
+def busy_seconds():
+    """CPU seconds that all cores have been busy since the start of the machine, stolen time included."""
+    with open("/proc/stat") as f:
+        user, nice, system, _, _, irq, softirq, steal = map(int, f.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def ours_seconds():
+    """CPU seconds of this process and all its descendants that are alive or were waited for."""
+    total = 0
+    for pid in family(os.getpid()):
+        try:
+            with open("/proc/%d/stat" % pid) as f:
+                total += sum(map(int, f.read().rpartition(")")[2].split()[11:15]))
+        except OSError:
+            pass
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """How much of a core the rest of the machine uses: since the start, a share of one core."""
+
+    def __init__(self):
+        self.began = self.sample()
+
+    @staticmethod
+    def sample():
+        return time.monotonic(), busy_seconds() - ours_seconds()
+
+    def share(self):
+        now, busy = self.sample()
+        return max(0.0, (busy - self.began[1]) / max(now - self.began[0], 1e-3))
+
+    @classmethod
+    def wait_quiet(cls, patience, limit=0.1):
+        """Waits until the rest of the machine uses less than the limit, at most `patience` seconds. Returns how long it
+        took beyond the first look."""
+        began = time.monotonic()
+        looked = 0
+        while time.monotonic() < began + patience:
+            others = cls()
+            time.sleep(0.5)
+            looked += 1
+            if others.share() < limit:
+                break
+        return time.monotonic() - began if looked > 1 else 0
 
 
 class Child:
