@@ -85,7 +85,7 @@ on_srv(void *arg, const struct resolve_result *result)
     struct dial *d = arg;
     struct srv_record sorted[RESOLVE_MAX_RECORDS];
     uint32_t random[RESOLVE_MAX_RECORDS];
-    struct target targets[RESOLVE_MAX_RECORDS];
+    struct target targets[RESOLVE_MAX_RECORDS] = {0};
     size_t n = result->record_count;
 
     d->query = NULL;

@@ -41,7 +41,7 @@ struct lookup {
     bool closed;    /* nobody joins any more, late answers change nothing */
     bool delivered; /* nobody is waiting */
     ev_timer timer; /* the bound on the whole; fires at once when the answer came inside the call that asked */
-    TAILQ_HEAD(, resolve_query) queries;
+    TAILQ_HEAD(queries, resolve_query) queries;
     LIST_ENTRY(lookup) entry;
 };
 
@@ -57,8 +57,8 @@ struct resolver {
     ev_timer timer; /* c-ares' own next deadline */
     double timeout;
     unsigned lookup_count;
-    LIST_HEAD(, sock) socks;
-    LIST_HEAD(, lookup) lookups;
+    LIST_HEAD(socks, sock) socks;
+    LIST_HEAD(lookups, lookup) lookups;
 };
 
 /* ---- c-ares and the loop ---- */
@@ -104,9 +104,8 @@ on_sock_state(void *arg, ares_socket_t fd, int readable, int writable)
     struct resolver *r = arg;
     struct sock *s;
 
-    LIST_FOREACH(s, &r->socks, entry)
-    if (s->io.fd == fd)
-        break;
+    for (s = LIST_FIRST(&r->socks); s && s->io.fd != fd; s = LIST_NEXT(s, entry))
+        ;
     if (s)
         ev_io_stop(r->loop, &s->io);
     if (!readable && !writable) {
@@ -195,16 +194,21 @@ resolve_new(struct ev_loop *loop, const struct conf_list *servers, double timeou
 /* ---- look-ups ---- */
 
 static void
-lookup_free_if_over(struct lookup *l)
+lookup_free(struct lookup *l)
 {
-    if (!l->delivered || l->question[0].pending || l->question[1].pending)
-        return;
     ev_timer_stop(l->resolver->loop, &l->timer);
     LIST_REMOVE(l, entry);
     l->resolver->lookup_count--;
     free(l->records);
     free(l->addresses);
     free(l);
+}
+
+static void
+lookup_free_if_over(struct lookup *l)
+{
+    if (l->delivered && !l->question[0].pending && !l->question[1].pending)
+        lookup_free(l);
 }
 
 static void
@@ -420,9 +424,9 @@ look_up(struct resolver *r, const char *name, unsigned services, resolve_done *d
 
     if (strlen(name) >= sizeof l->name || !(q = calloc(1, sizeof *q)))
         return NULL;
-    LIST_FOREACH(l, &r->lookups, entry)
-    if (!l->closed && l->services == services && strcmp(l->name, name) == 0)
-        break;
+    for (l = LIST_FIRST(&r->lookups); l; l = LIST_NEXT(l, entry))
+        if (!l->closed && l->services == services && strcmp(l->name, name) == 0)
+            break;
     if (!l) {
         fresh = true;
         l = r->lookup_count < RESOLVE_MAX_LOOKUPS ? lookup_new(r, name, services) : NULL;
@@ -495,15 +499,14 @@ void
 resolve_free(struct resolver **resolver)
 {
     struct resolver *r = *resolver;
-    struct lookup *l;
 
     *resolver = NULL;
     if (!r)
         return;
     ares_destroy(r->channel); /* answers all questions */
-    while ((l = LIST_FIRST(&r->lookups))) {
-        l->delivered = true;
-        lookup_free_if_over(l);
+    for (struct lookup *next, *l = LIST_FIRST(&r->lookups); l; l = next) {
+        next = LIST_NEXT(l, entry);
+        lookup_free(l);
     }
     ev_timer_stop(r->loop, &r->timer);
     ares_library_cleanup();

@@ -43,7 +43,7 @@ struct serve {
     ev_timer retry;
     ev_timer stop_timer;
     ev_check stop_check;
-    LIST_HEAD(, front) fronts;
+    LIST_HEAD(fronts, front) fronts;
     bool stopping, closed_all;
     double stop_end;
     void (*done)(void *arg);
@@ -322,7 +322,6 @@ void
 serve_free(struct serve **serve)
 {
     struct serve *v = *serve;
-    struct front *f;
 
     *serve = NULL;
     if (!v)
@@ -332,8 +331,10 @@ serve_free(struct serve **serve)
     ev_timer_stop(loop, &v->retry);
     ev_timer_stop(loop, &v->stop_timer);
     ev_check_stop(loop, &v->stop_check);
-    while ((f = LIST_FIRST(&v->fronts)))
+    for (struct front *next, *f = LIST_FIRST(&v->fronts); f; f = next) {
+        next = LIST_NEXT(f, entry);
         front_free(f);
+    }
     stream_ctx_stop(&v->streams);
     free(v);
 }

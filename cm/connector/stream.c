@@ -33,14 +33,20 @@ stream_free(struct stream *s)
 }
 
 static void
+free_all(struct stream_list *list)
+{
+    for (struct stream *next, *s = LIST_FIRST(list); s; s = next) {
+        next = LIST_NEXT(s, entry);
+        stream_free(s);
+    }
+}
+
+static void
 reap(struct stream_ctx *ctx)
 {
-    struct stream *s;
-
     if (LIST_EMPTY(&ctx->dead))
         return;
-    while ((s = LIST_FIRST(&ctx->dead)))
-        stream_free(s);
+    free_all(&ctx->dead);
     if (ctx->peak >= TRIM_STREAMS && ctx->count <= ctx->peak / 2) {
         malloc_trim(0);
         ctx->peak = ctx->count;
@@ -67,11 +73,8 @@ stream_ctx_init(struct stream_ctx *ctx)
 void
 stream_ctx_stop(struct stream_ctx *ctx)
 {
-    struct stream *s;
-
-    reap(ctx);
-    while ((s = LIST_FIRST(&ctx->live)))
-        stream_free(s);
+    free_all(&ctx->dead);
+    free_all(&ctx->live);
     ev_prepare_stop(ctx->loop, &ctx->reap);
 }
 
