@@ -347,10 +347,10 @@ close_all(struct serve *v)
     struct front *f;
 
     v->closed_all = true;
-    LIST_FOREACH(f, &v->fronts, entry)
-    for (uint32_t i = 0; i < f->slot_count; i++)
-        if (f->slots[i].stream)
-            stream_close(f->slots[i].stream, FAIL_SHUTDOWN);
+    for (f = LIST_FIRST(&v->fronts); f; f = LIST_NEXT(f, entry))
+        for (uint32_t i = 0; i < f->slot_count; i++)
+            if (f->slots[i].stream)
+                stream_close(f->slots[i].stream, FAIL_SHUTDOWN);
 }
 
 static void
@@ -404,9 +404,9 @@ serve_stop(struct serve *v, void (*done)(void *arg), void *arg)
     v->done = done;
     v->done_arg = arg;
     v->stop_end = ev_now(loop) + allowed - (allowed < 4 ? allowed / 4 : 1); /* the rest is for the exit itself */
-    LIST_FOREACH(f, &v->fronts, entry)
-    if (link_put_cause(link_out(f->link), LINK_GOAWAY, 0, FAIL_SHUTDOWN) == 0)
-        link_wrote(f->link);
+    for (f = LIST_FIRST(&v->fronts); f; f = LIST_NEXT(f, entry))
+        if (link_put_cause(link_out(f->link), LINK_GOAWAY, 0, FAIL_SHUTDOWN) == 0)
+            link_wrote(f->link);
     ev_timer_set(&v->stop_timer, allowed / 2, 0.);
     ev_timer_start(loop, &v->stop_timer);
     ev_check_start(loop, &v->stop_check);
