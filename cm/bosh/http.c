@@ -16,8 +16,14 @@
 #include <unistd.h>
 
 enum {
-    FILL = 32,  /* connections of a daemon before the next one is begun: few daemons with work are cheaper to run than
-                   many */
+/* Connections of a daemon before the next one is begun. Resuming one walks all that its daemon has suspended, memory
+ * that nobody else touches: with 9000 held, 140 to a daemon double the cost of an active session. The price is an epoll
+ * descriptor for so many connections, and for TLS 2 kB of set-up. */
+#ifndef FILL
+#define FILL 16
+#endif
+    FILL_PLAIN = FILL,
+    FILL_TLS = 32,
     PASSES = 8, /* runs of one daemon in a flush: an answer takes two or three */
     VAIN = 4,   /* runs without effect before a daemon has to wait for an event */
     INCREMENT = 1024,
@@ -110,9 +116,11 @@ on_daemon(struct ev_loop *loop, ev_io *w, int revents)
     http_mark(w->data);
 }
 
-static int
-daemon_start(struct http *h, struct http_daemon *d, bool tls)
+/* NULL when descriptors or memory are out. */
+static struct http_daemon *
+daemon_new(struct http *h, bool tls)
 {
+    struct http_daemon *d = calloc(1, sizeof *d);
     const struct conf *conf = h->conf;
     const char *priority = conf->tls.priorities ? conf->tls.priorities : priorities;
     struct MHD_OptionItem secure[] = {
@@ -123,6 +131,9 @@ daemon_start(struct http *h, struct http_daemon *d, bool tls)
     unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | (tls ? MHD_USE_TLS : 0);
     const union MHD_DaemonInfo *info;
 
+    if (!d) {
+        return NULL;
+    }
     d->mhd = MHD_start_daemon(flags, 0, NULL, NULL, http_request_handler, h, MHD_OPTION_NOTIFY_COMPLETED,
         http_request_completed, h, MHD_OPTION_NOTIFY_CONNECTION, http_conn_notify, h, MHD_OPTION_URI_LOG_CALLBACK,
         http_conn_request_line, h, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)conf->http.header_size,
@@ -130,60 +141,58 @@ daemon_start(struct http *h, struct http_daemon *d, bool tls)
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)INT_MAX, MHD_OPTION_ARRAY, tls ? secure : &secure[2], MHD_OPTION_END);
     info = d->mhd ? MHD_get_daemon_info(d->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
     if (!info || info->epoll_fd < 0) {
-        return -FAIL_INTERNAL;
+        if (d->mhd) {
+            MHD_stop_daemon(d->mhd);
+        }
+        free(d);
+        return NULL;
     }
     d->http = h;
     ev_io_init(&d->io, on_daemon, info->epoll_fd, EV_READ);
     d->io.data = d;
     ev_io_start(h->loop, &d->io);
-    return 0;
+    return d;
 }
 
 static int
-group_start(struct http *h, struct http_group *g, bool tls)
+group_grow(struct http *h, struct http_group *g)
 {
-    g->daemons = calloc(HTTP_SPREAD, sizeof *g->daemons);
-    if (!g->daemons) {
+    struct http_daemon *d = g->count < HTTP_SPREAD ? daemon_new(h, g->tls) : NULL;
+
+    if (!d) {
         return -FAIL_NOMEM;
     }
-    for (int i = 0; i < HTTP_SPREAD; i++) {
-        int r = daemon_start(h, &g->daemons[i], tls);
-
-        if (r < 0) {
-            return r;
-        }
-    }
+    g->daemons[g->count++] = d;
     return 0;
 }
 
 static void
 group_stop(struct http *h, struct http_group *g)
 {
-    for (int i = 0; g->daemons && i < HTTP_SPREAD; i++) {
-        if (g->daemons[i].mhd) {
-            ev_io_stop(h->loop, &g->daemons[i].io);
-            MHD_stop_daemon(g->daemons[i].mhd);
-        }
+    while (g->count > 0) {
+        struct http_daemon *d = g->daemons[--g->count];
+
+        ev_io_stop(h->loop, &d->io);
+        MHD_stop_daemon(d->mhd);
+        free(d);
     }
-    free(g->daemons);
-    g->daemons = NULL;
 }
 
 struct http_daemon *
 http_pick(struct http *h, bool tls)
 {
-    struct http_daemon *daemons = tls ? h->tls.daemons : h->plain.daemons;
-    struct http_daemon *least = &daemons[0];
+    struct http_group *g = tls ? &h->tls : &h->plain;
+    struct http_daemon *least = g->daemons[0];
 
-    for (int i = 0; i < HTTP_SPREAD; i++) {
-        if (daemons[i].connections < FILL) {
-            return &daemons[i];
+    for (unsigned i = 0; i < g->count; i++) {
+        if (g->daemons[i]->connections < (unsigned)(tls ? FILL_TLS : FILL_PLAIN)) {
+            return g->daemons[i];
         }
-        if (daemons[i].connections < least->connections) {
-            least = &daemons[i];
+        if (g->daemons[i]->connections < least->connections) {
+            least = g->daemons[i];
         }
     }
-    return least;
+    return group_grow(h, g) == 0 ? g->daemons[g->count - 1] : least;
 }
 
 /* ---- set-up ---- */
@@ -243,7 +252,7 @@ start(struct http *h, const int *fds, size_t count)
         tls = tls || h->conf->http.listen[i].tls;
     }
     if ((r = read_trusted(h)) < 0 || (tls && (r = load_certificates(h->conf)) < 0) || (r = http_conn_setup(h)) < 0 ||
-        (r = group_start(h, &h->plain, false)) < 0 || (tls && (r = group_start(h, &h->tls, true)) < 0) ||
+        (r = group_grow(h, &h->plain)) < 0 || (tls && (r = group_grow(h, &h->tls)) < 0) ||
         (r = http_reply_make_busy(h)) < 0) {
         return r;
     }
@@ -272,6 +281,7 @@ http_new(struct ev_loop *loop, const struct conf *conf, const int *fds, size_t c
     h->conf = conf;
     h->events = *ev;
     h->arg = arg;
+    h->tls.tls = true;
     h->watch_fd = -1;
     h->reserve = -1;
     h->rules = (struct http_rules){conf->bosh.path, (const char *const *)conf->http.allowed_origins.items,

@@ -77,10 +77,12 @@ struct http_daemon {
 STAILQ_HEAD(http_daemons, http_daemon);
 LIST_HEAD(http_parked, http_daemon);
 
-enum { HTTP_SPREAD = 64 }; /* daemons of a kind */
+enum { HTTP_SPREAD = 1024 }; /* daemons of a kind, at most */
 
-struct http_group {              /* plain, or TLS */
-    struct http_daemon *daemons; /* NULL: not needed */
+struct http_group { /* plain, or TLS */
+    bool tls;
+    unsigned count; /* begun so far */
+    struct http_daemon *daemons[HTTP_SPREAD];
 };
 
 struct http_listener {
