@@ -84,10 +84,13 @@ const ops = {
     },
     saved: () => Object.fromEntries(storage),
     session: () => ({ jid: conn.jid, sid: conn._proto.sid, rid: conn._proto.rid, window: conn._proto.window }),
-    presence() {
-        conn.send($pres());
-        conn.flush();
-    },
+    // Done when the server has sent it back: from then on messages to the bare JID come here.
+    presence: () =>
+        new Promise((resolve) => {
+            conn.addHandler(() => resolve(), null, 'presence', null, null, conn.jid);
+            conn.send($pres());
+            conn.flush();
+        }),
     async messages({ to, from, count, batch = 25 }) {
         for (let i = from; i < from + count; i++) {
             conn.send($msg({ to, type: 'chat', id: 'm' + i }).c('body').t(String(i)));
