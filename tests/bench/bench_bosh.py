@@ -139,7 +139,7 @@ class Bench:
         def hook(event):
             if event["event"] == "window":
                 with servers.core(servers.LOAD_CORE):
-                    subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "10000", "-g", "-o", data, "-p",
+                    subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-g", "-o", data, "-p",
                                       ",".join(map(str, server.pids())), "--", "sleep", str(max(seconds - 0.5, 1))],
                                      stderr=subprocess.DEVNULL)
         return hook
@@ -268,6 +268,8 @@ def parse():
     unknown = set(options.rows) - {row.name for row in ALL_ROWS}
     if unknown:
         p.error("no such row: " + ", ".join(sorted(unknown)))
+    if options.perf and options.write_docs:
+        p.error("--perf distorts the figures: not for the documents")
     if options.patience is None:
         options.patience = 0 if options.quick else 300
     if options.peer is None:
@@ -295,7 +297,7 @@ def main():
     for text in bench.failures:
         print("does not count: " + text)
     if options.perf:
-        print(bench_report.perf(options.perf))
+        print("\nThe profiler's own cost is in the figures above.\n" + bench_report.perf(options.perf))
     if options.write_docs and bench.failures:
         print("docs/benchmarks.md is left as it is: not every run counts")
     elif options.write_docs:
