@@ -246,7 +246,14 @@ start(struct http *h, const int *fds, size_t count)
     int r;
 
     for (size_t i = 0; i < count; i++) {
-        tls = tls || h->conf->http.listen[i].tls;
+        const struct conf_listen *l = &h->conf->http.listen[i];
+
+        tls = tls || l->tls;
+        if (l->proxy_protocol) { /* ignoring it would turn every client away, one by one */
+            log_event(LOG_LVL_ERROR, "http-listen", "address=%s port=%d error=%s", l->address, l->port,
+                "proxy_protocol is not supported on http.listen yet");
+            return -FAIL_CONF;
+        }
     }
     if ((r = read_trusted(h)) < 0 || (tls && (r = load_certificates(h->conf)) < 0) || (r = http_conn_setup(h)) < 0 ||
         (r = group_grow(h, &h->plain)) < 0 || (tls && (r = group_grow(h, &h->tls)) < 0) ||

@@ -361,7 +361,7 @@ http_address(const struct http_request *r)
     struct http_address a;
 
     if (r->conn->trusted) {
-        struct http_route route;
+        struct http_route route = {0};
 
         read_route(r, &route);
         if (route.known) {
@@ -394,7 +394,7 @@ bool
 http_secure(const struct http_request *r)
 {
     const char *proto = NULL;
-    struct http_route route;
+    struct http_route route = {0};
 
     if (r->conn->tls) {
         return true;

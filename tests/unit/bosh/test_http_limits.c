@@ -556,6 +556,27 @@ test_many_opened_and_dropped(void **state)
     WAIT(&rig, http_connections(rig.http) == 0);
 }
 
+static void
+test_what_cannot_be_done_is_said_at_the_start(void **state)
+{
+    static const struct http_events events = {rig_on_request, rig_on_gone};
+    static char *bad[1];
+    struct conf conf;
+    struct conf_listen listen_proxy;
+
+    (void)state;
+    rig_start(&rig);
+    conf = rig.conf;
+    listen_proxy = rig.listen;
+    listen_proxy.proxy_protocol = true;
+    conf.http.listen = &listen_proxy;
+    assert_null(http_new(rig.loop, &conf, &rig.listen_fd, 1, &events, &rig));
+    conf = rig.conf;
+    bad[0] = (char *)(uintptr_t) "10.0.0.0/33";
+    conf.http.trusted_proxies = (struct conf_list){bad, 1};
+    assert_null(http_new(rig.loop, &conf, &rig.listen_fd, 1, &events, &rig));
+}
+
 int
 main(void)
 {
@@ -577,6 +598,7 @@ main(void)
         ONE(test_a_trusted_proxy_tells_who_the_client_is),
         ONE(test_no_descriptors_left),
         ONE(test_many_opened_and_dropped),
+        ONE(test_what_cannot_be_done_is_said_at_the_start),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
