@@ -82,7 +82,18 @@
     X(LINK_VERSION, "link-version", "internal-server-error", 1011, "the link's two ends are of other versions")        \
     X(LINK_CREDIT, "link-credit", "internal-server-error", 1011, "the link's other end ignored its credit")            \
     X(DRAINING, "draining", "system-shutdown", 1001, "this process takes no new sessions")                             \
-    X(KICKED, "kicked", "policy-violation", 1008, "ended by the operator")
+    X(KICKED, "kicked", "policy-violation", 1008, "ended by the operator")                                             \
+    /* WebSocket */                                                                                                    \
+    X(WS_HTTP, "ws-http", "bad-request", 1002, "a malformed WebSocket handshake")                                      \
+    X(WS_HTTP_SIZE, "ws-http-size", "policy-violation", 1009, "a WebSocket handshake larger than the limit")           \
+    X(WS_PROTOCOL, "ws-protocol", "bad-request", 1002, "a frame that RFC 6455 forbids")                                \
+    X(WS_BINARY, "ws-binary", "bad-request", 1003, "a binary message")                                                 \
+    X(WS_UTF8, "ws-utf8", "bad-request", 1007, "text that is not UTF-8")                                               \
+    X(WS_SIZE, "ws-size", "policy-violation", 1009, "a message larger than websocket.max_message")                     \
+    X(WS_SILENT, "ws-silent", NULL, 1001, "the client did not answer pings")                                           \
+    X(WS_FLOOD, "ws-flood", "policy-violation", 1008, "control frames faster than they can be answered")               \
+    X(FRAMING_HEADER, "framing-header", "bad-request", 1008, "an old <stream:stream> header instead of <open/>")       \
+    X(FRAMING_ORDER, "framing-order", "bad-request", 1008, "something else before <open/>, or after <close/>")
 
 enum fail {
 #define FAIL_ENUM(name, word, condition, code, text) FAIL_##name,
