@@ -89,8 +89,8 @@ int xml_doc_child(
 
 /** Splits the bytes that a server sends into the stream header and complete top-level elements. Keeps no parser: a
  * scanner of a few bytes finds where elements end, however the bytes arrive (each is looked at once), and complete
- * elements are parsed once, behind a header made of the declarations of the stream's own. So malformed XML may be
- * noticed only when its element seems complete, at the latest at max_element bytes. */
+ * elements are parsed once, behind a header made of the declarations of the stream's own. Tags that do not match, and
+ * what would swallow all that follows, are noticed at once; other malformed XML when its element is complete. */
 struct xml_stream;
 
 /** Events; any may return non-zero to stop (a negative cause is returned by xml_stream_feed()). The stream must not be

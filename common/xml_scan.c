@@ -9,11 +9,13 @@ enum {
     TEXT,       /* in an element */
     OPEN,       /* behind '<' */
     START_TAG,  /* in a start tag, outside of values */
+    EMPTY,      /* behind '/' in a start tag */
     SINGLE,     /* in a value in single quotes */
     DOUBLE,     /* in a value in double quotes */
-    END_TAG,    /* in an end tag */
+    END_NAME,   /* in the name of an end tag */
+    END_TAG,    /* behind it */
     EXCLAIMED,  /* behind "<!" */
-    CDATA,      /* behind "<![" */
+    CDATA,      /* in a CDATA section */
     DECLARATION /* behind "<?" */
 };
 
@@ -21,6 +23,12 @@ static bool
 is_white(uint8_t c)
 {
     return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+static bool
+begins_name(uint8_t c)
+{
+    return c >= 0x80 || c == '_' || (uint8_t)((c | 0x20) - 'a') < 26;
 }
 
 /* Moves behind the next such byte; false when there is none. */
@@ -65,13 +73,15 @@ scan_open(struct xml_scan *s, struct xml_scan_run *run)
 
     switch (c) {
     case '/':
-        s->place = END_TAG;
+        s->place = s->depth != 0 ? END_NAME : END_TAG;
+        s->matched = 0;
         break;
     case '!':
         if (s->depth == 0) {
             return -FAIL_UPSTREAM_XML;
         }
         s->place = EXCLAIMED;
+        s->matched = 0;
         break;
     case '?':
         if (s->inside || s->declaration) {
@@ -80,8 +90,14 @@ scan_open(struct xml_scan *s, struct xml_scan_run *run)
         s->place = DECLARATION;
         break;
     default:
-        if (c <= '@') {
-            return -FAIL_UPSTREAM_XML; /* no name begins so */
+        if (!begins_name(c)) {
+            return -FAIL_UPSTREAM_XML;
+        }
+        if (s->inside) {
+            if (s->depth >= run->max_depth) {
+                return -FAIL_UPSTREAM_SIZE;
+            }
+            run->names[s->depth] = (uint32_t)(run->at - run->first);
         }
         s->place = START_TAG;
         return 0;
@@ -104,9 +120,8 @@ complete(struct xml_scan *s, struct xml_scan_run *run, size_t max)
 
 /* Behind the '>' of a start tag. */
 static int
-started(struct xml_scan *s, struct xml_scan_run *run)
+started(struct xml_scan *s, struct xml_scan_run *run, bool empty)
 {
-    bool empty = run->bytes[run->at - 2] == '/';
     int r;
 
     if (!s->inside) {
@@ -118,9 +133,6 @@ started(struct xml_scan *s, struct xml_scan_run *run)
         s->declaration = false;
         s->ended = empty;
         return XML_SCAN_HEADER;
-    }
-    if (s->depth >= run->max_depth) {
-        return -FAIL_UPSTREAM_SIZE;
     }
     s->place = TEXT;
     if (!empty) {
@@ -137,7 +149,10 @@ scan_start_tag(struct xml_scan *s, struct xml_scan_run *run)
     while (run->at < run->len) {
         switch (run->bytes[run->at++]) {
         case '>':
-            return started(s, run);
+            return started(s, run, false);
+        case '/':
+            s->place = EMPTY;
+            return 0;
         case '\'':
             s->place = SINGLE;
             return 0;
@@ -153,24 +168,92 @@ scan_start_tag(struct xml_scan *s, struct xml_scan_run *run)
     return 0;
 }
 
+/* No value holds a '<': a forgotten quote would let it swallow all that follows. */
+static int
+scan_value(struct xml_scan *s, struct xml_scan_run *run, int quote)
+{
+    size_t from = run->at;
+
+    if (skip_past(run, quote)) {
+        s->place = START_TAG;
+    }
+    return memchr(run->bytes + from, '<', run->at - from) ? -FAIL_UPSTREAM_XML : 0;
+}
+
+/* Compares with the name of the element that is open. */
+static int
+scan_end_name(struct xml_scan *s, struct xml_scan_run *run)
+{
+    const uint8_t *name = run->bytes + run->first + run->names[s->depth - 1];
+
+    for (; run->at < run->len; run->at++, s->matched++) {
+        uint8_t expected = name[s->matched];
+
+        if (expected == '>' || is_white(expected)) {
+            s->place = END_TAG;
+            return 0;
+        }
+        if (run->bytes[run->at] != expected) {
+            return -FAIL_UPSTREAM_XML;
+        }
+    }
+    return 0;
+}
+
 static int
 scan_end_tag(struct xml_scan *s, struct xml_scan_run *run)
 {
     if (!s->inside) {
         return -FAIL_UPSTREAM_XML;
     }
-    if (!skip_past(run, '>')) {
+    if (s->depth == 0) {
+        if (skip_past(run, '>')) {
+            s->ended = true;
+            run->whole = run->at;
+            s->place = GAP;
+            return XML_SCAN_END;
+        }
         return 0;
     }
-    if (s->depth == 0) {
-        s->ended = true;
-        run->whole = run->at;
-        s->place = GAP;
-        return XML_SCAN_END;
+    while (is_white(run->bytes[run->at])) {
+        if (++run->at == run->len) {
+            return 0;
+        }
+    }
+    if (run->bytes[run->at++] != '>') {
+        return -FAIL_UPSTREAM_XML;
     }
     s->depth--;
     s->place = TEXT;
     return s->depth == 0 ? complete(s, run, run->max_element) : 0;
+}
+
+/* A comment or a DTD, if it is not a CDATA section. */
+static int
+scan_exclaimed(struct xml_scan *s, struct xml_scan_run *run)
+{
+    static const char wanted[] = "[CDATA[";
+
+    if (run->bytes[run->at++] != wanted[s->matched++]) {
+        return -FAIL_UPSTREAM_XML;
+    }
+    if (wanted[s->matched] == '\0') {
+        s->place = CDATA;
+        s->matched = 0;
+    }
+    return 0;
+}
+
+static int
+scan_declaration(struct xml_scan *s, struct xml_scan_run *run)
+{
+    size_t from = run->at;
+
+    if (skip_past(run, '>') && run->bytes[run->at - 2] == '?') {
+        s->place = GAP;
+        s->declaration = true;
+    }
+    return memchr(run->bytes + from, '<', run->at - from) ? -FAIL_UPSTREAM_XML : 0;
 }
 
 static int
@@ -186,31 +269,25 @@ step(struct xml_scan *s, struct xml_scan_run *run)
         return scan_open(s, run);
     case START_TAG:
         return scan_start_tag(s, run);
+    case EMPTY:
+        return run->bytes[run->at++] == '>' ? started(s, run, true) : -FAIL_UPSTREAM_XML;
     case SINGLE:
-        s->place = skip_past(run, '\'') ? START_TAG : SINGLE;
-        return 0;
+        return scan_value(s, run, '\'');
     case DOUBLE:
-        s->place = skip_past(run, '"') ? START_TAG : DOUBLE;
-        return 0;
+        return scan_value(s, run, '"');
+    case END_NAME:
+        return scan_end_name(s, run);
     case END_TAG:
         return scan_end_tag(s, run);
-    case EXCLAIMED: /* a comment or a DTD, if it is not a CDATA section */
-        if (run->bytes[run->at++] != '[') {
-            return -FAIL_UPSTREAM_XML;
-        }
-        s->place = CDATA;
-        return 0;
+    case EXCLAIMED:
+        return scan_exclaimed(s, run);
     case CDATA:
         if (skip_past(run, '>') && run->bytes[run->at - 2] == ']' && run->bytes[run->at - 3] == ']') {
             s->place = TEXT;
         }
         return 0;
     default:
-        if (skip_past(run, '>') && run->bytes[run->at - 2] == '?') {
-            s->place = GAP;
-            s->declaration = true;
-        }
-        return 0;
+        return scan_declaration(s, run);
     }
 }
 

@@ -14,8 +14,15 @@ enum {
     MAX_DEPTH = 10000 /* whatever the caller asks for */
 };
 
+/* An unfinished element (or header). */
+struct rest {
+    struct buf bytes; /* from its first byte on */
+    uint32_t room;
+    uint32_t names[]; /* where the names of the elements open in it begin, as the scanner left them */
+};
+
 struct xml_stream {
-    struct buf pending;  /* an unfinished element, from its first byte on */
+    struct rest *rest;   /* or NULL */
     struct blob *header; /* "<stream:stream xmlns='...' xmlns:x='...'>", shared among streams of equal headers */
     uint32_t max_element, max_depth;
     struct xml_scan scan;
@@ -35,6 +42,8 @@ struct reader {
 /* Working memory, one of each kept between calls. An event that feeds another stream finds none and makes its own. */
 static struct reader *idle_reader;
 static struct buf idle_scratch;
+/* For the scanner; what it says must be out of here before events are called. */
+static uint32_t open_names[MAX_DEPTH + 1];
 /* The last synthetic header: streams to one server have the same. */
 static struct blob *last_header;
 
@@ -76,6 +85,16 @@ give_scratch(struct buf *scratch)
     idle_scratch = *scratch;
 }
 
+static void
+free_rest(struct rest **rest)
+{
+    if (*rest) {
+        buf_free(&(*rest)->bytes);
+        free(*rest);
+        *rest = NULL;
+    }
+}
+
 struct xml_stream *
 xml_stream_new(size_t max_element, size_t max_depth)
 {
@@ -91,7 +110,7 @@ xml_stream_new(size_t max_element, size_t max_depth)
 void
 xml_stream_reset(struct xml_stream *s)
 {
-    buf_free(&s->pending);
+    free_rest(&s->rest);
     blob_unref(&s->header);
     s->scan = (struct xml_scan){0};
     s->failed = 0;
@@ -112,7 +131,7 @@ xml_stream_free(struct xml_stream **s)
 size_t
 xml_stream_pending(const struct xml_stream *s)
 {
-    return s->pending.len;
+    return s->rest ? s->rest->bytes.len : 0;
 }
 
 /* The cause of a fault of the server's. */
@@ -316,9 +335,39 @@ deliver(const struct delivery *d, const uint8_t *bytes, size_t len, bool ended, 
 
 /* ---- feeding ---- */
 
-/* Scans and hands out all that is complete. 0; positive: an event wants to stop, behind *used; or a negative cause. */
+/* Keeps the unfinished element for the next call. `held`: what the run went over, if that was kept before. */
 static int
-work(const struct delivery *d, struct xml_scan_run *run, size_t *used)
+keep_rest(struct xml_stream *s, const struct xml_scan_run *run, struct rest **held)
+{
+    size_t from = xml_scan_rest(&s->scan, run);
+    uint32_t names = s->scan.depth + 1, room = (names + 7) & ~7U;
+    bool same = from == 0 && *held;
+    struct rest *rest = same ? *held : NULL;
+
+    if (from == run->len) {
+        return 0;
+    }
+    if (!rest || rest->room < names) {
+        rest = realloc(rest, sizeof *rest + room * sizeof rest->names[0]);
+        if (!rest) {
+            return -FAIL_NOMEM;
+        }
+        rest->room = room;
+    }
+    s->rest = rest;
+    memcpy(rest->names, open_names, names * sizeof rest->names[0]);
+    if (same) {
+        *held = NULL;
+        return 0;
+    }
+    buf_init(&rest->bytes, 0);
+    return buf_append(&rest->bytes, run->bytes + from, run->len - from);
+}
+
+/* Scans and hands out all that is complete; the rest is kept before that, because events may feed other streams or
+ * reset this one. 0; positive: an event wants to stop, behind *used; or a negative cause. */
+static int
+work(const struct delivery *d, struct xml_scan_run *run, struct rest **held, size_t *used)
 {
     struct xml_scan *scan = &d->s->scan;
     size_t from = 0;
@@ -327,7 +376,7 @@ work(const struct delivery *d, struct xml_scan_run *run, size_t *used)
     if (!scan->inside) {
         scanned = xml_scan(scan, run);
         if (scanned != XML_SCAN_HEADER) {
-            return scanned;
+            return scanned < 0 ? scanned : keep_rest(d->s, run, held);
         }
         *used = from = run->whole;
         r = open_stream(d, run->bytes + run->first, run->whole - run->first, scan->ended);
@@ -337,6 +386,9 @@ work(const struct delivery *d, struct xml_scan_run *run, size_t *used)
         run->first = run->whole;
     }
     scanned = xml_scan(scan, run);
+    if (scanned == XML_SCAN_MORE) {
+        scanned = keep_rest(d->s, run, held);
+    }
     if (run->whole > from) {
         size_t offset = 0;
 
@@ -349,36 +401,19 @@ work(const struct delivery *d, struct xml_scan_run *run, size_t *used)
     return scanned < 0 ? scanned : 0;
 }
 
-/* Keeps the unfinished element for the next call. `held`: the buffer that the run went over, or an empty one. */
-static int
-keep_rest(struct xml_stream *s, const struct xml_scan_run *run, struct buf *held)
-{
-    size_t from = xml_scan_rest(&s->scan, run);
-
-    if (s->scan.ended || from == run->len) {
-        return 0;
-    }
-    if (from == 0 && held->len != 0) {
-        s->pending = *held;
-        *held = (struct buf){0};
-        return 0;
-    }
-    return buf_append(&s->pending, run->bytes + from, run->len - from);
-}
-
 int
 xml_stream_feed(
     struct xml_stream *s, const void *bytes, size_t len, const struct xml_stream_events *ev, void *arg, size_t *used)
 {
     const struct delivery d = {s, ev, arg};
-    struct buf held = s->pending;
+    struct rest *held = s->rest;
     struct xml_scan_run run = {.bytes = bytes,
         .len = len,
-        .at = held.len,
         .max_element = s->max_element,
         .max_header = MAX_HEADER,
-        .max_depth = s->max_depth};
-    size_t before = held.len, stopped = 0;
+        .max_depth = s->max_depth,
+        .names = open_names};
+    size_t stopped = 0;
     uint32_t resets = s->resets;
     int r = s->failed;
 
@@ -388,29 +423,30 @@ xml_stream_feed(
     if (r < 0 || s->scan.ended || len == 0) {
         return r;
     }
-    if (before != 0) {
-        r = buf_append(&s->pending, bytes, len);
+    if (held) {
+        run.at = held->bytes.len;
+        r = buf_append(&held->bytes, bytes, len);
         if (r < 0) {
             return s->failed = r;
         }
-        /* out of the stream's hands: an event may reset it */
-        held = s->pending;
-        s->pending = (struct buf){0};
-        run.bytes = buf_head(&held);
-        run.len = held.len;
+        s->rest = NULL; /* out of the stream's hands: an event may reset it */
+        run.bytes = buf_head(&held->bytes);
+        run.len = held->bytes.len;
+        memcpy(open_names, held->names, (s->scan.depth + 1) * sizeof open_names[0]);
     }
-    r = work(&d, &run, &stopped);
-    if (r == 0) {
-        r = keep_rest(s, &run, &held);
-    } else if (r > 0) {
+    r = work(&d, &run, &held, &stopped);
+    if (r != 0) {
+        free_rest(&s->rest);
+    }
+    if (r > 0) {
         /* stopped behind an element (or the header): at rest there */
         if (used) {
-            *used = stopped - before;
+            *used = len - (run.len - stopped);
         }
         s->scan = (struct xml_scan){.inside = s->header != NULL};
         r = 0;
     }
-    buf_free(&held);
+    free_rest(&held);
     if (resets == s->resets) {
         s->failed = r; /* else it is the old stream that failed */
     }
