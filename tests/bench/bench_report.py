@@ -125,8 +125,8 @@ def write_docs(path, account):
     m = account["machine"]
     versions = ", ".join("%s %s" % item for item in m["packages"].items())
     text = "\n".join([
-        BEGIN, "## BOSH", "", "Made by `make bench-bosh BENCH_ARGS=--write-docs`: %d rounds, the median of each row counts."
-        % account["reps"], "",
+        BEGIN, "## BOSH", "", "Made by `make bench-bosh BENCH_ARGS=--write-docs`: %d round%s, the median of each row counts."
+        % (account["reps"], "" if account["reps"] == 1 else "s"), "",
         "Machine: %s, %d cores, %s, %s; everything over loopback, no TLS. The server's processes run on one core, the"
         % (m["processor"], m["cores"], m["system"], m["kernel"]),
         "load generator and the stub upstream on another. Packages: %s." % versions, "",
@@ -165,12 +165,13 @@ How the numbers are made:
   divided by the sessions. An idle session has had several answered requests and holds exactly one.
 * The **load generator** (`tests/bench/bosh_load.c`) speaks XEP-0124 by the letter: one request is always with the
   server, stanzas go out as soon as a request is free, answers are read in the order of their rids, a request whose
-  connection broke is repeated. Messages are 320 bytes, numbered, and carry a text that is checked byte by byte.
+  connection broke is repeated. Messages are about 300 bytes, numbered, with a text that is checked byte by byte.
 * The **stub upstream** (`tests/bench/stub_upstream.c`) stands for the XMPP server; its CPU is not counted. Prosody needs
   no upstream: its figure holds the whole server (SASL, routing to oneself, BOSH), with memory storage and no other module.
 * A run in which one stanza is lost, doubled, reordered, damaged or delivered to the wrong session **does not count** and
   fails the benchmark. That these counts can fail is shown at the start of each benchmark: a proxy drops, doubles, swaps,
-  damages and misdirects one message, and the generator must report exactly that.
+  damages and misdirects one message, and the generator must report exactly that; it also cuts one answer off with its
+  connection, and then nothing may be missing.
 
 `make bench-bosh BENCH_ARGS=--quick` takes about a minute; `--rows echo,push` selects, `--perf DIR` records CPU profiles.
 
