@@ -12,8 +12,8 @@
 
 enum { FILE_MAX = 1024 * 1024 };
 
-struct conf *
-conf_parse(const char *file, const char *text, size_t len, struct conf_errors *errors)
+static struct conf *
+parse(const char *file, const char *text, size_t len, bool files, struct conf_errors *errors)
 {
     struct conf_report report = {.file = file};
     struct conf *c = conf_new(1, sizeof *c);
@@ -24,12 +24,21 @@ conf_parse(const char *file, const char *text, size_t len, struct conf_errors *e
     } else {
         conf_read(c, text, len, &report);
         conf_check(c, &report);
+        if (files) {
+            conf_check_files(c, &report);
+        }
     }
     if (report.count != 0) {
         conf_free(&c);
     }
     conf_report_finish(&report, errors);
     return c;
+}
+
+struct conf *
+conf_parse(const char *file, const char *text, size_t len, struct conf_errors *errors)
+{
+    return parse(file, text, len, false, errors);
 }
 
 /* One message about the file as a whole. */
@@ -43,8 +52,10 @@ file_error(const char *file, const char *what, const char *why, struct conf_erro
     return NULL;
 }
 
-struct conf *
-conf_load(const char *file, struct conf_errors *errors)
+static struct conf *load_fd(const char *file, int fd, bool files, struct conf_errors *errors);
+
+static struct conf *
+load(const char *file, bool files, struct conf_errors *errors)
 {
     int fd = open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     struct conf *c;
@@ -52,13 +63,25 @@ conf_load(const char *file, struct conf_errors *errors)
     if (fd < 0) {
         return file_error(file, "the file cannot be opened", strerror(errno), errors);
     }
-    c = conf_load_fd(file, fd, errors);
+    c = load_fd(file, fd, files, errors);
     close(fd);
     return c;
 }
 
 struct conf *
-conf_load_fd(const char *file, int fd, struct conf_errors *errors)
+conf_load(const char *file, struct conf_errors *errors)
+{
+    return load(file, false, errors);
+}
+
+struct conf *
+conf_load_for_start(const char *file, struct conf_errors *errors)
+{
+    return load(file, true, errors);
+}
+
+static struct conf *
+load_fd(const char *file, int fd, bool files, struct conf_errors *errors)
 {
     char *text = conf_new(FILE_MAX + 1, 1);
     struct conf *c;
@@ -80,9 +103,15 @@ conf_load_fd(const char *file, int fd, struct conf_errors *errors)
         len += (size_t)n;
     }
     c = n < 0 ? file_error(file, "the file cannot be read", strerror(errno), errors)
-              : conf_parse(file, text, len, errors);
+              : parse(file, text, len, files, errors);
     free(text);
     return c;
+}
+
+struct conf *
+conf_load_fd(const char *file, int fd, struct conf_errors *errors)
+{
+    return load_fd(file, fd, false, errors);
 }
 
 void

@@ -145,6 +145,9 @@ struct conf_errors {
 struct conf *conf_parse(const char *file, const char *text, size_t len, struct conf_errors *errors);
 /** Reads a file (at most 1 MiB) and parses it. A file that cannot be read gives one message. */
 struct conf *conf_load(const char *file, struct conf_errors *errors);
+/** The same, and checks that every file that it names (certificates, keys, ca_file) can be read: for `-t` and the
+ * start. */
+struct conf *conf_load_for_start(const char *file, struct conf_errors *errors);
 /** Reads a whole file descriptor from its start and parses it. */
 struct conf *conf_load_fd(const char *file, int fd, struct conf_errors *errors);
 void conf_errors_free(struct conf_errors *errors);

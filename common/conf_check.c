@@ -1,8 +1,11 @@
 #include "conf_read.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What is checked between settings. Each check passes over values that were not read: they have their message. */
 
@@ -125,4 +128,36 @@ conf_check(const struct conf *c, struct conf_report *r)
     check_tls(c, "http.listen", c->http.listen, c->http.listen_count, r);
     check_tls(c, "websocket.listen", c->websocket.listen, c->websocket.listen_count, r);
     check_unsupported(c, r);
+}
+
+static void
+check_file(struct conf_report *r, const char *element, const char *key, const char *file)
+{
+    char full[CONF_PATH_SIZE];
+    int fd = file == NULL ? -1 : open(file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+
+    if (fd >= 0) {
+        close(fd);
+    } else if (file) {
+        int error = errno;
+
+        conf_path_key(full, element, key);
+        conf_report_at(r, conf_report_place(r, full), full, "%s cannot be read: %s", file, strerror(error));
+    }
+}
+
+void
+conf_check_files(const struct conf *c, struct conf_report *r)
+{
+    char element[CONF_PATH_SIZE];
+
+    for (size_t i = 0; i < c->tls.certificate_count; i++) {
+        conf_path_index(element, "tls.certificates", i);
+        check_file(r, element, "certificate", c->tls.certificates[i].certificate);
+        check_file(r, element, "key", c->tls.certificates[i].key);
+    }
+    for (size_t i = 0; i < c->domain_count; i++) {
+        conf_path_key(element, "domains", c->domains[i].name);
+        check_file(r, element, "ca_file", c->domains[i].ca_file);
+    }
 }

@@ -15,5 +15,7 @@ bool conf_scan(const char *text, size_t len, struct conf_report *r);
 
 /** Checks between settings (conf_check.c). Nothing that failed to be read may be relied on. */
 void conf_check(const struct conf *c, struct conf_report *r);
+/** Whether the files that it names can be read. */
+void conf_check_files(const struct conf *c, struct conf_report *r);
 
 #endif

@@ -121,6 +121,7 @@ check_ready(struct children *c)
     bool all = true;
     for (unsigned i = 0; i < c->count; i++)
         all = all && c->child[i].ready;
+    c->ever_ready = c->ever_ready || all;
     if (all && !c->was_ready)
         c->on_ready(c->arg);
     c->was_ready = all;
@@ -189,6 +190,12 @@ on_exit_of(struct ev_loop *loop, ev_child *w, int revents)
     r->ready = 0;
     if (c->stopping) {
         check_stopped(c);
+        return;
+    }
+    if (!c->ever_ready && WIFEXITED(w->rstatus)) {
+        /* it has said why; trying again would only say it again */
+        c->failed = WEXITSTATUS(w->rstatus) != 0 ? WEXITSTATUS(w->rstatus) : 71;
+        children_stop(c);
         return;
     }
     r->restarts++;

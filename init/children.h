@@ -44,7 +44,8 @@ struct children {
     void (*on_ready)(void *arg);   /* all workers said READY; called each time that becomes true */
     void (*on_stopped)(void *arg); /* all workers are gone after children_stop() */
     void *arg;
-    bool was_ready;
+    bool was_ready, ever_ready;
+    int failed; /* exit status of a worker that could not even begin: then nothing is restarted, all stop */
 };
 
 /** Adds a worker; its listening sockets are given with children_listen() before the start. */

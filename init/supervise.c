@@ -67,7 +67,7 @@ static void
 on_stopped(void *arg)
 {
     (void)arg;
-    log_plain(LOG_LVL_NOTICE, "stopped");
+    log_event(LOG_LVL_NOTICE, "stopped", "status=%d", sup.children.failed);
     ev_break(sup.children.loop, EVBREAK_ALL);
 }
 
@@ -167,20 +167,20 @@ add_status(struct children *c)
 }
 
 static int
-prepare(const char *file)
+prepare(const struct conf *conf, const char *file)
 {
     struct children *c = &sup.children;
     uid_t uid;
     gid_t gid;
-    if (sockets_user(sup.conf, &uid, &gid) < 0)
+    if (sockets_user(conf, &uid, &gid) < 0)
         return EXIT_CONFIG;
-    sup.lock = sockets_run_dir(sup.conf, uid, gid);
+    sup.lock = sockets_run_dir(conf, uid, gid);
     if (sup.lock < 0)
         return EXIT_FAILED;
     proc_nofile();
     c->conf_name = file;
     c->directory = find_workers();
-    c->shutdown_timeout = sup.conf->shutdown_timeout;
+    c->shutdown_timeout = conf->shutdown_timeout;
     c->on_ready = on_ready;
     c->on_stopped = on_stopped;
     c->conf_fd = sockets_conf(file);
@@ -251,7 +251,7 @@ serve(void)
     }
     ev_run(loop, 0);
     (void)!ftruncate(sup.lock, 0);
-    return EXIT_OK;
+    return sup.children.failed;
 }
 
 int
@@ -266,7 +266,7 @@ main(int argc, char **argv)
         conf_print_manual(stdout);
         return EXIT_OK;
     }
-    sup.conf = conf_load(o.config, &errors);
+    sup.conf = conf_load_for_start(o.config, &errors);
     if (sup.conf == NULL) {
         fputs(errors.text == NULL ? "holdline: no memory\n" : errors.text, stderr);
         conf_errors_free(&errors);
@@ -278,10 +278,13 @@ main(int argc, char **argv)
         return status;
     }
     log_init("holdline", 0, sup.conf->log.to, sup.conf->log.format, sup.conf->log.level);
-    status = prepare(o.config);
-    if (status == EXIT_OK && o.daemon && (status = go_background()) < 0)
-        status = EXIT_OK;
-    else if (o.daemon || status != EXIT_OK)
+    status = prepare(sup.conf, o.config);
+    if (status != EXIT_OK)
         return status;
+    if (o.daemon) {
+        status = go_background();
+        if (status >= 0)
+            return status;
+    }
     return serve();
 }
