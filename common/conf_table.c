@@ -2,6 +2,7 @@
 
 #include "conf.h"
 #include "conf_value.h"
+#include "link_proto.h"
 #include "log.h"
 
 #define AT(member) offsetof(struct conf, member)
@@ -127,7 +128,7 @@ static const struct conf_item bosh_items[] = {
         "A session without a request for so long ends; throttled browser tabs wake once a minute."),
     NUMBER("max_pause", AT(bosh.max_pause), "120", 0, 86400, "seconds", "Longest pause that a client may ask for."),
     NUMBER("polling", AT(bosh.polling), "5", 0, 3600, "seconds", "Shortest time between two polls."),
-    NUMBER("max_body", AT(bosh.max_body), "262144", 1024, 16777216, "bytes", "Largest request body."),
+    NUMBER("max_body", AT(bosh.max_body), "262144", 1024, LINK_MAX_ELEMENT, "bytes", "Largest request body."),
     NUMBER("max_streams", AT(bosh.max_streams), "4", 1, 64, NULL, "Most streams in one session."),
     NUMBER("max_depth", AT(bosh.max_depth), "256", 8, 10000, NULL, "Deepest nesting of elements."),
     NUMBER("max_repeats", AT(bosh.max_repeats), "20", 1, 1000, NULL, "How often one request may be repeated."),
@@ -158,7 +159,7 @@ static const struct conf_item websocket_items[] = {
         "Refuse clients without an Origin header (those that are not browsers)."),
     NUMBER("ping_interval", AT(websocket.ping_interval), "25", 0, 3600, "seconds",
         "Time between pings to a silent client; 0: none. Common proxies cut after 60."),
-    NUMBER("max_message", AT(websocket.max_message), "262144", 1024, 16777216, "bytes", "Largest message."),
+    NUMBER("max_message", AT(websocket.max_message), "262144", 1024, LINK_MAX_ELEMENT, "bytes", "Largest message."),
     SWITCH("compression", AT(websocket.compression), "off",
         "Offer permessage-deflate. Not supported by this version: leave it off."),
     END,
@@ -222,8 +223,8 @@ static const struct conf_item upstream_items[] = {
         "Time from a client's request to the server's stream features, everything included."),
     NUMBER(
         "stall_timeout", AT(upstream.stall_timeout), "60", 1, 3600, "seconds", "How long a server may refuse to read."),
-    NUMBER(
-        "max_element", AT(upstream.max_element), "262144", 1024, 16777216, "bytes", "Largest element from a server."),
+    NUMBER("max_element", AT(upstream.max_element), "262144", 1024, LINK_MAX_ELEMENT, "bytes",
+        "Largest element from a server."),
     STRINGS("resolvers", AT(upstream.resolvers), NULL, conf_value_resolver,
         "DNS servers, address or address:port; empty: those of /etc/resolv.conf."),
     END,

@@ -6,7 +6,7 @@
  *
  * Credit: a sender may start a SEND or ELEMENT frame while its credit for that stream is > 0; its payload's length is
  * taken off, so one element may overdraw. The receiver gives back, with CREDIT, what it has passed on, in halves of the
- * window. Memory per stream and direction: window + one element.
+ * window. Memory per stream and direction: window + one element (or the elements of one request).
  *
  * Strings in payloads: u32 length and bytes, no terminator on the wire. The decoder hands out slices of the frame.
  */
@@ -22,8 +22,11 @@ enum {
     LINK_MAJOR = 1,
     LINK_MINOR = 0,
     LINK_HEADER = 16,
-    LINK_WINDOW = 65536,         /* bytes of credit at the start, per stream and direction */
-    LINK_MAX_FRAME = 1024 * 1024 /* payload; a longer one costs the link */
+    LINK_WINDOW = 65536,                /* bytes of credit at the start, per stream and direction */
+    LINK_MAX_ELEMENT = 2 * 1024 * 1024, /* the most that may be configured for a server's element or a client's
+                                           request or message, as received */
+    LINK_MAX_FRAME = 8 * 1024 * 1024    /* payload; a longer one costs the link. Room for LINK_MAX_ELEMENT and what
+                                           inherited declarations add to it */
 };
 #define LINK_MAGIC 0x484c4e4bU /* "HLNK" */
 

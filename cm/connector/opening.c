@@ -16,7 +16,6 @@ enum {
     QUEUE_MAX =
         QUEUE_HIGH + LINK_WINDOW + 2 * LINK_MAX_FRAME, /* cannot be reached by a front end that keeps to its credit */
     MAX_DEPTH = 256,                                   /* nesting of a server's elements */
-    ELEMENT_MAX = LINK_MAX_FRAME - 65536, /* with the header's declarations added it has to fit into a frame */
     COMPLAIN_SECONDS = 10
 };
 
@@ -115,8 +114,7 @@ opening_begin(struct stream *s, const struct link_open *m)
         target_parse_route(m->route.s, m->route.len, s->route->conf->tls == CONF_TLS_DIRECT, &explicit_target) < 0)
         return -FAIL_BAD_REQUEST;
     s->legacy = m->version.len == 0;
-    size_t max_element = (size_t)s->ctx->conf->upstream.max_element;
-    s->xml = xml_stream_new(max_element < ELEMENT_MAX ? max_element : ELEMENT_MAX, MAX_DEPTH);
+    s->xml = xml_stream_new((size_t)s->ctx->conf->upstream.max_element, MAX_DEPTH);
     struct opening *o = s->xml ? opening_new(s, m->to, m->from, m->lang, m->version) : NULL;
     if (o)
         o->dial = dial_new(s->ctx->loop, s->ctx->resolver, s->route, s->domain, has_target ? &explicit_target : NULL,
