@@ -302,7 +302,6 @@ on_second(struct ev_loop *loop, ev_timer *w, int revents)
     (void)loop;
     (void)revents;
     bosh_clock(b);
-    up_second(b);
     forget_ended(b);
 }
 
@@ -342,15 +341,18 @@ bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const
     set_limits(b);
     b->tokens = conf->limits.new_sessions_per_second;
     b->tokens_at = (double)bosh_clock(b) / 1000;
-    b->ups = slab_new(sizeof(struct up), 0);
-    b->http = b->ups == NULL ? NULL : http_new(loop, conf, fds, count, &events, b);
+    b->http = http_new(loop, conf, fds, count, &events, b);
     if (b->http == NULL) {
-        slab_destroy(&b->ups);
         free(b);
         return NULL;
     }
     conn_setup(loop);
-    up_setup(b);
+    b->ups = ups_new(loop, conf, LINK_ROLE_BOSH, instance, (uint32_t)conf->bosh.max_body, &bosh_up_events);
+    if (b->ups == NULL) {
+        http_free(&b->http);
+        free(b);
+        return NULL;
+    }
     ev_prepare_init(&b->prepare, on_prepare);
     b->prepare.data = b;
     ev_prepare_start(loop, &b->prepare);
@@ -379,6 +381,7 @@ bosh_stop(struct bosh *b, void (*done)(void *arg), void *arg)
 {
     struct session *s, *next;
     b->stop = true;
+    ups_stop(b->ups);
     b->stop_at = bosh_clock(b);
     b->stop_done = done;
     b->stop_arg = arg;
@@ -407,7 +410,6 @@ bosh_free(struct bosh **bp)
     http_free(&b->http);
     HASH_ITER(hh, b->sessions, s, next)
     session_free(s);
-    up_teardown(b);
-    slab_destroy(&b->ups);
+    ups_free(&b->ups);
     free(b);
 }

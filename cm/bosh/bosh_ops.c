@@ -54,7 +54,7 @@ op_open(void *ctx, unsigned stream, const struct bosh_body *body)
 {
     struct session *s = ctx;
     struct http_request *r = s->bosh->parsed_req;
-    int cause = up_open(
+    int cause = bosh_up_open(
         s, stream, body, r == NULL ? "" : http_address(r), r == NULL ? 0 : http_port(r), r != NULL && http_secure(r));
     if (cause < 0)
         bosh_session_closed(&s->engine, stream, cause, s->bosh->now);
@@ -71,8 +71,7 @@ op_send(void *ctx, unsigned stream, const struct bosh_body *body)
 {
     static struct buf scratch;
     struct session *s = ctx;
-    struct up *u = find_up(s, stream);
-    if (u == NULL)
+    if (find_up(s, stream) == NULL)
         return;
     buf_clear(&scratch);
     scratch.max = LINK_MAX_FRAME / 2; /* declarations of the body that every child inherits make it grow */
@@ -83,7 +82,7 @@ op_send(void *ctx, unsigned stream, const struct bosh_body *body)
     }
     COUNT_ADD(elements_up, body->doc.child_count);
     COUNT_ADD(bytes_up, scratch.len);
-    up_send(u, body->rid, buf_head(&scratch), scratch.len);
+    bosh_up_send(s, stream, body->rid, buf_head(&scratch), scratch.len);
     buf_consume(&scratch, scratch.len, 65536);
 }
 
@@ -92,7 +91,7 @@ op_restart(void *ctx, unsigned stream, const struct bosh_body *body)
 {
     struct up *u = find_up(ctx, stream);
     if (u != NULL)
-        up_restart(u, body);
+        up_restart(u, body->to, body->from, body->lang, body->version);
 }
 
 /* Turns a run of elements into the answers for their senders. Returns how many. */
@@ -117,18 +116,18 @@ bounce(const struct buf *lost, struct buf *back)
 
 /* XEP-0206 7: senders learn what did not arrive. Goes out before CLOSE. */
 static void
-return_undelivered(struct session *s, struct up *u, int cause)
+return_undelivered(struct session *s, unsigned stream, int cause)
 {
     static const char head[] = "<u xmlns='" XMPP_NS_CLIENT "'>", tail[] = "</u>";
     struct buf lost = {0}, back = {0};
     s->bosh->parsed_req = NULL; /* the shared parser is used for something else */
     int r = buf_append(&lost, head, sizeof head - 1);
     if (r == 0)
-        r = bosh_session_undelivered(&s->engine, u->index, cause == FAIL_INACTIVITY, &lost);
+        r = bosh_session_undelivered(&s->engine, stream, cause == FAIL_INACTIVITY, &lost);
     if (r == 0 && lost.len > sizeof head - 1 && buf_append(&lost, tail, sizeof tail - 1) == 0)
         COUNT_ADD(bosh_undelivered, bounce(&lost, &back));
     if (back.len > 0)
-        up_send(u, 0, buf_head(&back), back.len);
+        bosh_up_send(s, stream, 0, buf_head(&back), back.len);
     buf_free(&lost);
     buf_free(&back);
 }
@@ -137,12 +136,10 @@ static void
 op_close(void *ctx, unsigned stream, int cause)
 {
     struct session *s = ctx;
-    struct up *u = find_up(s, stream);
-    if (u == NULL)
+    if (find_up(s, stream) == NULL)
         return;
-    return_undelivered(s, u, cause);
-    s->ups[stream] = NULL;
-    up_close(u, cause);
+    return_undelivered(s, stream, cause);
+    up_close(&s->ups[stream], cause);
 }
 
 static void

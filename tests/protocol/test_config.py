@@ -176,7 +176,7 @@ def test_shipped_configurations_are_good():
         if name.endswith((".yaml", ".yml")):
             r = subprocess.run([binary(), "-t", "-c", os.path.join(REPO, "conf", name)], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, timeout=20)
-            lines = [line for line in r.stdout.decode().splitlines() if re.search(r":\d+:\d+: ", line) and "/etc/" not in line]
+            lines = [line for line in r.stdout.decode().splitlines() if re.search(r":\d+:\d+: ", line) and "cannot be read: No such file" not in line]
             assert r.returncode == 0 or not lines, "%s: %s" % (name, r.stdout.decode())
             found += 1
     assert found > 0
