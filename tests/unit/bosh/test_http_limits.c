@@ -274,7 +274,8 @@ on_pour(struct ev_loop *loop, ev_io *w, int revents)
     if (n < 0 && errno == EAGAIN) {
         return;
     }
-    *left -= n > 0 ? (size_t)n : *left;
+    assert_true(n > 0); /* else it was reset in the middle */
+    *left -= (size_t)n;
     if (*left == 0) {
         ev_io_stop(loop, w);
     }
