@@ -234,7 +234,7 @@ scan_exclaimed(struct xml_scan *s, struct xml_scan_run *run)
 {
     static const char wanted[] = "[CDATA[";
 
-    if (run->bytes[run->at++] != wanted[s->matched++]) {
+    if (run->bytes[run->at++] != (uint8_t)wanted[s->matched++]) {
         return -FAIL_UPSTREAM_XML;
     }
     if (wanted[s->matched] == '\0') {
