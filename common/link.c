@@ -16,9 +16,11 @@ enum {
     OUT_HIGH = 4 * 1024 * 1024,
     OUT_MAX = 256 * 1024 * 1024, /* far above what the streams' credit allows */
     OUT_KEEP = 65536,            /* memory that an idle link keeps */
-    IN_KEEP = 4096
+    IN_KEEP = 4096,
+    LATER_MOST = 16384
 };
 
+#define LATER 0.02 /* seconds */
 static double ping_interval = 5.0;
 static unsigned silence_max = 3; /* intervals */
 
@@ -29,6 +31,7 @@ struct link {
     struct buf wait; /* frames put before the peer's HELLO; once the link is down, a drain for all that comes */
     struct buf in;   /* the cut beginning of a frame */
     ev_timer tick;
+    ev_timer later; /* frames wait that nobody waits for */
     struct ev_loop *loop;
     struct link_hello peer;
     uint64_t token;
@@ -72,6 +75,7 @@ stop(struct link *l)
     l->up = false;
     l->down = true;
     ev_timer_stop(l->loop, &l->tick);
+    ev_timer_stop(l->loop, &l->later);
     buf_free(&l->wait);
 }
 
@@ -254,6 +258,16 @@ on_conn(struct conn *c, void *arg, enum conn_event event, const struct conn_info
 }
 
 static void
+on_later(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct link *l = w->data;
+
+    (void)loop;
+    (void)revents;
+    conn_wrote(l->conn);
+}
+
+static void
 on_tick(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct link *l = w->data;
@@ -289,6 +303,8 @@ make(struct ev_loop *loop, const struct link_events *ev, void *arg)
     buf_init(&l->in, LINK_HEADER + LINK_MAX_FRAME);
     ev_timer_init(&l->tick, on_tick, ping_interval, ping_interval);
     l->tick.data = l;
+    ev_timer_init(&l->later, on_later, 0, 0);
+    l->later.data = l;
     return l;
 }
 
@@ -383,21 +399,42 @@ link_out(struct link *l)
     return l->up ? conn_out(l->conn) : &l->wait;
 }
 
-void
-link_wrote(struct link *l)
+/* Returns whether there is a connection to write to. */
+static bool
+count_frame(struct link *l)
 {
     if (l->down) {
         buf_clear(&l->wait);
-        return;
+        return false;
     }
     COUNT(link_frames_out);
-    if (l->up) {
-        size_t queued = conn_queued(l->conn);
+    if (l->up && conn_queued(l->conn) > counters_mine->value[COUNTER_link_queue_high]) {
+        COUNT_SET(link_queue_high, conn_queued(l->conn));
+    }
+    return l->up;
+}
 
+void
+link_wrote(struct link *l)
+{
+    if (count_frame(l)) {
         conn_wrote(l->conn);
-        if (queued > counters_mine->value[COUNTER_link_queue_high]) {
-            COUNT_SET(link_queue_high, queued);
-        }
+        ev_timer_stop(l->loop, &l->later);
+    }
+}
+
+void
+link_wrote_later(struct link *l)
+{
+    if (!count_frame(l)) {
+        return;
+    }
+    if (conn_queued(l->conn) >= LATER_MOST) {
+        conn_wrote(l->conn);
+        ev_timer_stop(l->loop, &l->later);
+    } else if (!ev_is_active(&l->later)) {
+        ev_timer_set(&l->later, LATER, 0);
+        ev_timer_start(l->loop, &l->later);
     }
 }
 

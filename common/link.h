@@ -36,6 +36,8 @@ struct link *link_accept(struct ev_loop *loop, int fd, enum link_role role, unsi
  * swallows bytes. Not to be kept: it is another buffer before and after up(). */
 struct buf *link_out(struct link *l);
 void link_wrote(struct link *l);
+/** The same for a frame that nobody waits for: it leaves with the next one, or after 20 ms. */
+void link_wrote_later(struct link *l);
 bool link_is_up(const struct link *l);
 /** Bytes queued. The owner keeps it bounded by the streams' credit. */
 size_t link_queued(const struct link *l);

@@ -2,6 +2,7 @@
 
 #include "fail.h"
 #include "log.h"
+#include "marks.h"
 #include "proc_guard.h"
 
 #include <errno.h>
@@ -99,6 +100,11 @@ take_counters(const char *program, unsigned row)
     }
     counters_take(row);
     close(PROC_FD_COUNTERS);
+    if (marks_map(PROC_FD_MARKS) < 0) {
+        fprintf(stderr, "%s: the marks are not those of this version: restart holdline\n", program);
+        exit(EXIT_USAGE);
+    }
+    close(PROC_FD_MARKS);
 }
 
 static void

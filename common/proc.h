@@ -4,7 +4,8 @@
  *   3  control: SOCK_SEQPACKET socketpair with the supervisor, messages of struct proc_msg
  *   4  configuration: a sealed memfd with the text of the file
  *   5  counters page
- *   6...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket; status:
+ *   6  marks (common/marks.h)
+ *   7...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket; status:
  * its address) and the arguments: argv[0] = "holdline-bosh", "--worker", "ROW", "INSTANCE", "CONFIG-NAME".
  *
  * proc_start() is the fixed order of a worker's start: configuration, counters, log, then the role's own loading of
@@ -20,7 +21,7 @@
 #include <ev.h>
 #include <stdbool.h>
 
-enum { PROC_FD_CONTROL = 3, PROC_FD_CONF = 4, PROC_FD_COUNTERS = 5, PROC_FD_LISTEN = 6 };
+enum { PROC_FD_CONTROL = 3, PROC_FD_CONF = 4, PROC_FD_COUNTERS = 5, PROC_FD_MARKS = 6, PROC_FD_LISTEN = 7 };
 
 enum proc_msg_type {
     PROC_READY = 1, /* worker -> supervisor: serving */

@@ -4,6 +4,7 @@
 #include "fail.h"
 #include "link.h"
 #include "log.h"
+#include "marks.h"
 #include "proc.h"
 #include "slab.h"
 
@@ -190,8 +191,9 @@ up_answered(struct up *u, uint64_t rid, uint64_t number, size_t len)
     struct link *l = link_of(u);
     if (l == NULL)
         return;
+    marks_answered(u->all->instance, u->id, rid, number); /* this is what a crash leaves behind; the frame may wait */
     if (link_put_answered(link_out(l), u->id, rid, number) == 0)
-        link_wrote(l);
+        link_wrote_later(l);
     put_credit(u, l, len);
 }
 
@@ -199,8 +201,11 @@ void
 up_done(struct up *u, uint64_t number)
 {
     struct link *l = link_of(u);
-    if (l != NULL && link_put_done(link_out(l), u->id, number) == 0)
-        link_wrote(l);
+    if (l == NULL)
+        return;
+    marks_done(u->all->instance, u->id, number);
+    if (link_put_done(link_out(l), u->id, number) == 0)
+        link_wrote_later(l);
 }
 
 void

@@ -46,7 +46,8 @@ children_listen(struct child *child, int fd)
 static void
 become_worker(struct child *child, int control, const char *path, char *const argv[])
 {
-    int wanted[PROC_FD_LISTEN + CHILD_LISTEN_MAX] = {-1, -1, -1, control, child->all->conf_fd, child->all->counters_fd};
+    int wanted[PROC_FD_LISTEN + CHILD_LISTEN_MAX] = {
+        -1, -1, -1, control, child->all->conf_fd, child->all->counters_fd, child->all->marks_fd};
     int count = PROC_FD_LISTEN;
     for (unsigned i = 0; i < child->listen_count; i++)
         wanted[count++] = child->listen[i];

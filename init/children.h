@@ -35,7 +35,7 @@ struct children {
     struct ev_loop *loop;
     const char *conf_name;
     const char *directory; /* where the worker binaries are */
-    int conf_fd, counters_fd;
+    int conf_fd, counters_fd, marks_fd;
     double shutdown_timeout;
     struct child child[CHILDREN_MAX];
     unsigned count;

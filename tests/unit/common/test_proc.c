@@ -1,4 +1,5 @@
 /* The program is its own worker: started again with "--worker" it does what TEST_DO says. */
+#include "common/marks.h"
 #include "common/proc.h"
 
 #include "common/conn.h"
@@ -202,7 +203,7 @@ start(const char *what, const char *conf, char *row)
 {
     struct child c = {0};
     int control[2], out[2], counters = counters_create();
-    int fds[6];
+    int fds[7];
 
     assert_true(counters >= 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
@@ -211,14 +212,15 @@ start(const char *what, const char *conf, char *row)
     fds[1] = control[1];
     fds[2] = memory_file(conf);
     fds[3] = counters;
-    fds[4] = listening();
+    fds[4] = marks_create(1, 16);
     fds[5] = listening();
+    fds[6] = listening();
     c.pid = fork();
     assert_true(c.pid >= 0);
     if (c.pid == 0) {
-        become_worker("/proc/self/exe", what, fds, 6, row);
+        become_worker("/proc/self/exe", what, fds, 7, row);
     }
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 7; i++) {
         close(fds[i]);
     }
     c.control = control[0];
@@ -292,7 +294,7 @@ test_start_stop_and_facts(void **state)
     finish(&c);
     assert_true(WIFEXITED(c.status));
     assert_int_equal(WEXITSTATUS(c.status), 7);
-    assert_string_equal(c.text, "instance=2 listens=2,7,-1 files=all core=0 root=no run_dir=/tmp/holdline-test-proc\n");
+    assert_string_equal(c.text, "instance=2 listens=2,8,-1 files=all core=0 root=no run_dir=/tmp/holdline-test-proc\n");
 }
 
 static void
