@@ -69,6 +69,7 @@ struct xml_doc {
 struct xml_limits {
     size_t max_depth;    /* nesting of elements, the root counted */
     size_t max_children; /* of the root; 0: no bound */
+    bool root_text;      /* text directly in the root is allowed: the document is one stanza, not a wrapper of some */
 };
 
 /** Parses one whole document (a BOSH body, a WebSocket message) with the process's shared parser. Leading and trailing

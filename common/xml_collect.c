@@ -243,6 +243,14 @@ static const struct xml_handlers handlers = {
     .end = on_end,
 };
 
+static const struct xml_handlers text_handlers = {
+    .declare = on_declare,
+    .undeclare = on_undeclare,
+    .start = on_start,
+    .end = on_end,
+    .root_text = true,
+};
+
 int
 xml_collect_begin(struct xml_collect *c, const struct xml_limits *limits, size_t base)
 {
@@ -263,7 +271,7 @@ xml_collect_begin(struct xml_collect *c, const struct xml_limits *limits, size_t
     c->base = base;
     c->root_only = c->strict = c->own_default = false;
     c->root_start = c->root_insert = c->last_end = 0;
-    c->parser = xml_parser_take(&handlers, c, limits->max_depth);
+    c->parser = xml_parser_take(limits->root_text ? &text_handlers : &handlers, c, limits->max_depth);
     return c->parser ? 0 : -FAIL_NOMEM;
 }
 

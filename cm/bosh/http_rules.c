@@ -1,5 +1,7 @@
 #include "http_rules.h"
 
+#include "common/glob.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -17,12 +19,6 @@ static bool
 is_space(char c)
 {
     return c == ' ' || c == '\t';
-}
-
-static unsigned char
-lower(char c)
-{
-    return (unsigned char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 }
 
 static bool
@@ -183,33 +179,6 @@ http_rules_decide(const struct http_rules *rules, const struct http_head *h, con
     return h->lengths > 0 && h->length > rules->max_body ? HTTP_TOO_LARGE : HTTP_BOSH;
 }
 
-/* Matches with one place to go back to, so the work is bounded by the product of the lengths. */
-static bool
-wildcard(const char *pattern, const char *text)
-{
-    const char *star = NULL;
-    const char *back = NULL;
-
-    while (*text != '\0') {
-        if (*pattern == '*') {
-            star = ++pattern;
-            back = text;
-        } else if (*pattern != '\0' && (*pattern == '?' || lower(*pattern) == lower(*text))) {
-            pattern++;
-            text++;
-        } else if (star) {
-            pattern = star;
-            text = ++back;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*') {
-        pattern++;
-    }
-    return *pattern == '\0';
-}
-
 bool
 http_rules_any_origin(const struct http_rules *rules)
 {
@@ -225,7 +194,7 @@ bool
 http_rules_origin(const struct http_rules *rules, const char *origin)
 {
     for (size_t i = 0; i < rules->origin_count; i++) {
-        if (wildcard(rules->origins[i], origin)) {
+        if (glob_match(rules->origins[i], origin, strlen(origin))) {
             return true;
         }
     }

@@ -410,6 +410,19 @@ test_root_attrs_of_a_stanza(void **state)
     assert_int_equal(xml_root_attrs("", 0, &doc), -FAIL_XML_MALFORMED);
 }
 
+static void
+test_text_in_the_root_when_the_document_is_one_stanza(void **state)
+{
+    static const struct xml_limits one = {.max_depth = 3, .root_text = true};
+    struct xml_doc doc;
+
+    (void)state;
+    assert_int_equal(xml_doc_parse("<a>text<b/><![CDATA[x]]></a>", 28, &one, &doc), 0);
+    assert_int_equal(doc.child_count, 1);
+    assert_int_equal(xml_doc_parse("<a>text</a>x", 12, &one, &doc), -FAIL_XML_MALFORMED);
+    assert_int_equal(xml_doc_parse("<a>text<b/></a>", 15, &limits, &doc), -FAIL_XML_TEXT);
+}
+
 int
 main(void)
 {
@@ -428,6 +441,7 @@ main(void)
         cmocka_unit_test(test_shadowed_prefixes),
         cmocka_unit_test(test_child_append_is_all_or_nothing),
         cmocka_unit_test(test_root_attrs_of_a_stanza),
+        cmocka_unit_test(test_text_in_the_root_when_the_document_is_one_stanza),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
