@@ -179,6 +179,27 @@ test_the_answer_carries_what_it_must(void **state)
 }
 
 static void
+test_head(void **state)
+{
+    struct client *c;
+    char head[2048];
+
+    (void)state;
+    c = client_new(&rig);
+    client_send(c, "HEAD /http-bind HTTP/1.1\r\nHost: x\r\n\r\n");
+    WAIT(&rig, strstr(c->in, "\r\n\r\n"));
+    assert_non_null(strstr(c->in, "\r\nContent-Length: "));
+    assert_null(strstr(c->in, "\r\nContent-Length: 0\r\n"));
+    assert_int_equal(strstr(c->in, "\r\n\r\n") + 4 - c->in, c->len); /* and nothing after it */
+    c->len = 0;
+    c->in[0] = '\0';
+    client_post(c, "x");
+    WAIT(&rig, client_has(c));
+    assert_int_equal(client_take(c, NULL, 0, head, sizeof head), 200);
+    client_free(&c);
+}
+
+static void
 test_gzip_when_asked_and_large_enough(void **state)
 {
     struct client *c = client_new(&rig);
@@ -458,6 +479,7 @@ main(void)
         ONE(test_xep0124_2_http_1_0),
         ONE(test_expect_100_continue),
         ONE(test_the_answer_carries_what_it_must),
+        ONE(test_head),
         ONE(test_gzip_when_asked_and_large_enough),
         ONE(test_a_held_client_that_closes_is_gone),
         ONE(test_a_held_client_that_resets_is_gone),

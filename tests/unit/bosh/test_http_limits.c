@@ -206,28 +206,6 @@ test_refusals(void **state)
 }
 
 static void
-test_head(void **state)
-{
-    struct client *c;
-    char head[2048];
-
-    (void)state;
-    rig_start(&rig);
-    c = client_new(&rig);
-    client_send(c, "HEAD /http-bind HTTP/1.1\r\nHost: x\r\n\r\n");
-    WAIT(&rig, strstr(c->in, "\r\n\r\n"));
-    assert_non_null(strstr(c->in, "\r\nContent-Length: "));
-    assert_null(strstr(c->in, "\r\nContent-Length: 0\r\n"));
-    assert_int_equal(strstr(c->in, "\r\n\r\n") + 4 - c->in, c->len); /* and nothing after it */
-    c->len = 0;
-    c->in[0] = '\0';
-    client_post(c, "x");
-    WAIT(&rig, client_has(c));
-    assert_int_equal(client_take(c, NULL, 0, head, sizeof head), 200);
-    client_free(&c);
-}
-
-static void
 test_a_header_over_the_limit(void **state)
 {
     struct client *c;
@@ -588,7 +566,6 @@ main(void)
         ONE(test_an_idle_connection_ends_and_a_held_request_does_not),
         ONE(test_a_client_that_does_not_read),
         ONE(test_refusals),
-        ONE(test_head),
         ONE(test_a_header_over_the_limit),
         ONE(test_a_body_over_the_limit_is_refused_at_its_header),
         ONE(test_a_body_over_the_limit_sent_in_full_still_gets_its_answer),
