@@ -30,6 +30,7 @@ struct proc {
     const struct proc_events *events;
     void *arg;
     enum counters_role role;
+    bool handover;
     unsigned instance, listens;
     int status;
     bool stopping, exiting;
@@ -112,6 +113,11 @@ take_sockets(void)
 {
     int fd = PROC_FD_LISTEN;
 
+    proc.handover = socket_is(PROC_FD_HANDOVER, SO_TYPE, SOCK_SEQPACKET);
+    fcntl(PROC_FD_HANDOVER, F_SETFD, FD_CLOEXEC);
+    if (proc.handover) {
+        fcntl(PROC_FD_HANDOVER, F_SETFL, fcntl(PROC_FD_HANDOVER, F_GETFL) | O_NONBLOCK);
+    }
     for (; socket_is(fd, SO_ACCEPTCONN, 1); fd++) {
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -349,6 +355,12 @@ unsigned
 proc_listen_count(struct proc *p)
 {
     return p->listens;
+}
+
+int
+proc_handover_fd(struct proc *p)
+{
+    return p->handover ? PROC_FD_HANDOVER : -1;
 }
 
 int

@@ -5,8 +5,9 @@
  *   4  configuration: a sealed memfd with the text of the file
  *   5  counters page
  *   6  marks (common/marks.h)
- *   7...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket; status:
- * its address) and the arguments: argv[0] = "holdline-bosh", "--worker", "ROW", "INSTANCE", "CONFIG-NAME".
+ *   7  hand-over: a SOCK_SEQPACKET socket from holdline-bosh (which sends) to the bridges (which receive); /dev/null
+ * elsewhere 8...  listening sockets, in the order of the role's list (bosh: http.listen; connector: its Unix socket;
+ * status: its address) and the arguments: argv[0] = "holdline-bosh", "--worker", "ROW", "INSTANCE", "CONFIG-NAME".
  *
  * proc_start() is the fixed order of a worker's start: configuration, counters, log, then the role's own loading of
  * files (certificates, resolv.conf), then privileges dropped (user, no new privileges, no core of secrets, seccomp
@@ -21,7 +22,14 @@
 #include <ev.h>
 #include <stdbool.h>
 
-enum { PROC_FD_CONTROL = 3, PROC_FD_CONF = 4, PROC_FD_COUNTERS = 5, PROC_FD_MARKS = 6, PROC_FD_LISTEN = 7 };
+enum {
+    PROC_FD_CONTROL = 3,
+    PROC_FD_CONF = 4,
+    PROC_FD_COUNTERS = 5,
+    PROC_FD_MARKS = 6,
+    PROC_FD_HANDOVER = 7,
+    PROC_FD_LISTEN = 8
+};
 
 enum proc_msg_type {
     PROC_READY = 1, /* worker -> supervisor: serving */
@@ -53,6 +61,8 @@ struct ev_loop *proc_loop(struct proc *p);
 /** Number of inherited listening sockets, and their descriptors. */
 unsigned proc_listen_count(struct proc *p);
 int proc_listen_fd(struct proc *p, unsigned i);
+/** The hand-over socket, or -1 when this worker has none. */
+int proc_handover_fd(struct proc *p);
 /** Path of a connector's Unix socket: run_dir/connector-N.sock. `out` has PROC_PATH_MAX bytes. */
 enum { PROC_PATH_MAX = 104 };
 void proc_connector_path(const struct conf *c, unsigned instance, char *out, size_t size);

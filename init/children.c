@@ -29,7 +29,7 @@ children_add(struct children *c, enum counters_role role, unsigned instance)
     child->role = role;
     child->row = c->count++;
     child->instance = instance;
-    child->control = -1;
+    child->control = child->handover = -1;
     return child;
 }
 
@@ -46,8 +46,8 @@ children_listen(struct child *child, int fd)
 static void
 become_worker(struct child *child, int control, const char *path, char *const argv[])
 {
-    int wanted[PROC_FD_LISTEN + CHILD_LISTEN_MAX] = {
-        -1, -1, -1, control, child->all->conf_fd, child->all->counters_fd, child->all->marks_fd};
+    int wanted[PROC_FD_LISTEN + CHILD_LISTEN_MAX] = {-1, -1, -1, control, child->all->conf_fd, child->all->counters_fd,
+        child->all->marks_fd, child->handover >= 0 ? child->handover : child->all->null_fd};
     int count = PROC_FD_LISTEN;
     for (unsigned i = 0; i < child->listen_count; i++)
         wanted[count++] = child->listen[i];

@@ -20,8 +20,9 @@ struct child {
     unsigned row, instance;
     int listen[CHILD_LISTEN_MAX];
     unsigned listen_count;
-    pid_t pid;   /* 0: not running */
-    int control; /* -1: none */
+    pid_t pid;    /* 0: not running */
+    int control;  /* -1: none */
+    int handover; /* its end of the hand-over socket; -1: none */
     bool ready;
     double started; /* ev_now when it was started */
     double alive;   /* ev_now of its last word */
@@ -35,7 +36,7 @@ struct children {
     struct ev_loop *loop;
     const char *conf_name;
     const char *directory; /* where the worker binaries are */
-    int conf_fd, counters_fd, marks_fd;
+    int conf_fd, counters_fd, marks_fd, null_fd;
     double shutdown_timeout;
     struct child child[CHILDREN_MAX];
     unsigned count;

@@ -185,10 +185,11 @@ prepare(const struct conf *conf, const char *file)
     c->on_ready = on_ready;
     c->on_stopped = on_stopped;
     c->conf_fd = sockets_conf(file);
+    c->null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     c->counters_fd = counters_create();
     c->marks_fd =
         marks_create((unsigned)conf->processes.bosh, (size_t)conf->limits.sessions * (size_t)conf->bosh.max_streams);
-    if (c->conf_fd < 0 || c->counters_fd < 0 || c->marks_fd < 0 || counters_map(c->counters_fd) < 0)
+    if (c->conf_fd < 0 || c->null_fd < 0 || c->counters_fd < 0 || c->marks_fd < 0 || counters_map(c->counters_fd) < 0)
         return EXIT_FAILED;
     fcntl(c->counters_fd, F_SETFD, FD_CLOEXEC);
     return add_connectors(c, uid, gid) < 0 || add_bosh(c) < 0 || add_status(c) < 0 ? EXIT_FAILED : EXIT_OK;

@@ -203,7 +203,7 @@ start(const char *what, const char *conf, char *row)
 {
     struct child c = {0};
     int control[2], out[2], counters = counters_create();
-    int fds[7];
+    int fds[8];
 
     assert_true(counters >= 0);
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control), 0);
@@ -213,14 +213,15 @@ start(const char *what, const char *conf, char *row)
     fds[2] = memory_file(conf);
     fds[3] = counters;
     fds[4] = marks_create(1, 16);
-    fds[5] = listening();
+    fds[5] = open("/dev/null", O_RDWR | O_CLOEXEC);
     fds[6] = listening();
+    fds[7] = listening();
     c.pid = fork();
     assert_true(c.pid >= 0);
     if (c.pid == 0) {
-        become_worker("/proc/self/exe", what, fds, 7, row);
+        become_worker("/proc/self/exe", what, fds, 8, row);
     }
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         close(fds[i]);
     }
     c.control = control[0];
@@ -294,7 +295,7 @@ test_start_stop_and_facts(void **state)
     finish(&c);
     assert_true(WIFEXITED(c.status));
     assert_int_equal(WEXITSTATUS(c.status), 7);
-    assert_string_equal(c.text, "instance=2 listens=2,8,-1 files=all core=0 root=no run_dir=/tmp/holdline-test-proc\n");
+    assert_string_equal(c.text, "instance=2 listens=2,9,-1 files=all core=0 root=no run_dir=/tmp/holdline-test-proc\n");
 }
 
 static void
