@@ -13,6 +13,7 @@ struct content {
     struct bosh_reply reply;
     struct bosh_reply_created created;
     struct bosh_run *run;          /* the queue's first, or NULL */
+    bool end_later;                /* of that run the elements only */
     struct bosh_stream *announced; /* told by this answer */
     bool last;                     /* it is the session's last */
 };
@@ -36,7 +37,8 @@ add_created(const struct bosh_session *s, const struct bosh_slot *slot, struct c
     };
     c->reply.created = &c->created;
     c->reply.ack = s->creation_rid;
-    c->reply.stream = s->streams[0].name;
+    if (s->limits->max_streams > 1)
+        c->reply.stream = s->streams[0].name;
 }
 
 static void
@@ -53,12 +55,16 @@ add_queue(struct bosh_session *s, struct content *c)
         c->reply.stream = s->streams[run->stream].name;
     if (!run->ends)
         return;
+    bool last = s->run_count == 1 && bosh_stream_open_count(s) == 0;
+    if (last && s->stream_count > 1 && run->len > 0) {
+        c->end_later = true; /* elements need a name (16.4), the session's end must have none (16.6) */
+        return;
+    }
+    c->last = last;
     c->reply.terminate = true;
     c->reply.condition = fail_condition(run->cause);
-    c->last = s->run_count == 1 && bosh_stream_open_count(s) == 0;
-    if (!c->last) /* 16.6: with its name only that stream is meant */
-        c->reply.stream = s->streams[run->stream].name;
-    else if (c->reply.condition == NULL)
+    c->reply.stream = last ? NULL : s->streams[run->stream].name; /* 16.6: with its name only that stream is meant */
+    if (last && c->reply.condition == NULL)
         c->reply.condition = fail_condition(FAIL_UPSTREAM_END);
 }
 
@@ -80,11 +86,21 @@ add_announcement(struct bosh_session *s, const struct bosh_slot *slot, struct co
     }
 }
 
+uint64_t
+bosh_answer_ack(struct bosh_session *s, uint64_t rid)
+{
+    uint64_t received = s->next_rid - 1;
+    const struct bosh_slot *slot;
+    while ((slot = bosh_session_slot(s, received + 1)) != NULL && slot->state == SLOT_EARLY)
+        received++;
+    return s->ack && received != rid ? received : 0;
+}
+
 static void
 add_acks(struct bosh_session *s, const struct bosh_slot *slot, struct content *c, uint64_t now)
 {
-    if (s->ack && c->reply.created == NULL && s->next_rid - 1 != slot->rid)
-        c->reply.ack = s->next_rid - 1;
+    if (c->reply.created == NULL)
+        c->reply.ack = bosh_answer_ack(s, slot->rid);
     if (s->report != 0) {
         c->reply.report = s->report;
         c->reply.time = now - s->report_at;
@@ -109,8 +125,9 @@ told(struct bosh_session *s, struct content *c)
     a->announce = false;
 }
 
+/* The elements of the first run are in the slot's answer, and its end too unless that comes later. */
 static void
-shift_queue(struct bosh_session *s, struct bosh_slot *slot)
+shift_queue(struct bosh_session *s, struct bosh_slot *slot, bool end_later)
 {
     struct bosh_run *run = &s->runs[0];
     slot->stream = run->stream;
@@ -119,6 +136,11 @@ shift_queue(struct bosh_session *s, struct bosh_slot *slot)
     if (run->len > 0)
         s->ops->answered(s->ctx, run->stream, slot->rid, run->number, run->len);
     buf_consume(&s->queue, run->len, 0);
+    if (end_later) {
+        run->len = 0;
+        run->streams_ns = false;
+        return;
+    }
     s->run_count--;
     memmove(s->runs, s->runs + 1, s->run_count * sizeof *s->runs);
     if (s->run_count == 0) {
@@ -143,28 +165,28 @@ settle(struct bosh_session *s, struct bosh_slot *slot, struct blob *answer, int 
     slot->answer = answer;
     slot->status = (uint16_t)status;
     slot->state = SLOT_ANSWERED;
-    slot->since = s->alive_at = now;
+    slot->since = now;
     slot->req = NULL;
-    slot->unsent = !had_connection;
     slot->repeats = 0;
-    s->last_answer_bare = !slot->payload;
     s->answers_out++;
-    if (had_connection)
-        s->ops->answer(s->ctx, req, status, answer);
+    if (!had_connection)
+        return;
+    s->alive_at = now;
+    s->ops->answer(s->ctx, req, status, answer);
 }
 
-/* Without memory for an answer the connection is dropped: the client repeats its request. */
+/* Without memory for an answer the connection is dropped: the client repeats its request. It cannot when it has no sid
+ * yet. */
 static void
-give_up(struct bosh_session *s, struct bosh_slot *slot)
+give_up(struct bosh_session *s, struct bosh_slot *slot, uint64_t now)
 {
     if (slot->state != SLOT_LOST)
         s->ops->drop(s->ctx, slot->req);
     slot->req = NULL;
     slot->now = false;
-    if (slot->state == SLOT_EARLY)
-        memset(slot, 0, sizeof *slot);
-    else
-        slot->state = SLOT_LOST;
+    slot->state = SLOT_LOST;
+    if (s->state == BOSH_CREATING)
+        bosh_session_end(s, FAIL_NOMEM, now);
 }
 
 void
@@ -176,19 +198,19 @@ bosh_answer_slot(struct bosh_session *s, struct bosh_slot *slot, bool bare, uint
     if (!bare && !(slot->added && s->run_count > 0 && s->runs[0].stream != slot->stream))
         add_queue(s, &c);
     add_created(s, slot, &c);
-    if (!bare)
+    if (!bare && !c.last)
         add_announcement(s, slot, &c);
     add_acks(s, slot, &c, now);
     int cause = c.run == NULL ? 0 : c.run->cause;
     struct blob *b = bosh_reply_build(&c.reply);
     if (b == NULL) {
-        give_up(s, slot);
+        give_up(s, slot, now);
         return;
     }
     told(s, &c);
     slot->number = 0;
     if (c.run != NULL)
-        shift_queue(s, slot);
+        shift_queue(s, slot, c.end_later);
     settle(s, slot, b, legacy_status(s, &c.reply), now);
     bosh_answer_evict(s);
     if (!c.last)
@@ -196,13 +218,13 @@ bosh_answer_slot(struct bosh_session *s, struct bosh_slot *slot, bool bare, uint
     const char *condition = c.reply.condition;
     struct bosh_farewell f = {condition, condition, true, true, false};
     bosh_answer_all(s, &f, now);
-    bosh_session_over(s, cause);
+    bosh_session_over(s, fail_condition(cause) == NULL ? FAIL_UPSTREAM_END : cause);
 }
 
 /* ---- the cache of answers ---- */
 
-static void
-release(struct bosh_session *s, struct bosh_slot *slot)
+void
+bosh_answer_release(struct bosh_session *s, struct bosh_slot *slot)
 {
     if (slot->number > 0)
         s->ops->done(s->ctx, slot->stream, slot->number);
@@ -226,7 +248,7 @@ bosh_answer_evict(struct bosh_session *s)
         }
         if (oldest == NULL || (kept <= s->requests && !(oldest->pause && kept == s->requests)))
             return;
-        release(s, oldest);
+        bosh_answer_release(s, oldest);
     }
 }
 
@@ -248,26 +270,28 @@ next_open(struct bosh_session *s)
 void
 bosh_answer_all(struct bosh_session *s, const struct bosh_farewell *f, uint64_t now)
 {
-    bool first = true;
+    bool told_one = false;
     struct bosh_slot *slot;
     while ((slot = next_open(s)) != NULL) {
         struct content c = {.run = NULL};
-        if (first && f->payload)
+        bool lost = slot->state == SLOT_LOST, first = !lost && !told_one;
+        if (first && f->payload && s->stream_count == 1) /* else it would need a stream's name, which an end must not */
             add_queue(s, &c);
         c.reply.terminate = first ? f->first_end : f->rest_end;
         c.reply.condition = first ? f->first : f->rest;
-        c.reply.stream = NULL;
+        c.reply.ack = bosh_answer_ack(s, slot->rid);
         struct blob *b = bosh_reply_build(&c.reply);
         if (b == NULL) {
-            give_up(s, slot);
+            if (!lost)
+                s->ops->drop(s->ctx, slot->req);
             memset(slot, 0, sizeof *slot);
             continue;
         }
         slot->number = 0;
         if (c.run != NULL)
-            shift_queue(s, slot);
+            shift_queue(s, slot, false);
         settle(s, slot, b, legacy_status(s, &c.reply), now);
-        first = false;
+        told_one = told_one || first;
     }
 }
 
@@ -300,6 +324,20 @@ something_to_say(const struct bosh_session *s)
     return false;
 }
 
+/* Somebody has waited long enough. Who is before him is answered with him. */
+static bool
+is_due(const struct bosh_session *s, uint64_t now)
+{
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        const struct bosh_slot *slot = &s->slots[i];
+        if (slot->state == SLOT_HELD && (slot->now || now >= slot->since + s->wait))
+            return true;
+        if (slot->state == SLOT_LOST && slot->now)
+            return true;
+    }
+    return false;
+}
+
 void
 bosh_session_flush(struct bosh_session *s, uint64_t now)
 {
@@ -310,44 +348,52 @@ bosh_session_flush(struct bosh_session *s, uint64_t now)
         if (slot == NULL)
             return;
         unsigned others = count_waiting(s, slot);
-        bool must =
-            slot->now || others >= s->hold || s->wait == 0 || now >= slot->since + s->wait || s->state == BOSH_CREATING;
+        bool must = others >= s->hold || s->wait == 0 || s->state == BOSH_CREATING || is_due(s, now);
         /* A broken connection gets nothing that another could carry; what is queued waits for the repeat. */
         bool lost = slot->state == SLOT_LOST;
         if (!must && !(lost ? others > 0 : something_to_say(s)))
             return;
         bosh_answer_slot(s, slot, slot->pause || lost, now);
+        if (slot->state == SLOT_LOST) /* no memory for it */
+            return;
     }
+}
+
+/* When silence ends the session (10); UINT64_MAX while a request is held. A request that waits for its turn is life as
+ * long as it might have been held. */
+static uint64_t
+silent_at(const struct bosh_session *s)
+{
+    uint64_t from = s->alive_at;
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        const struct bosh_slot *slot = &s->slots[i];
+        if (slot->state == SLOT_HELD)
+            return UINT64_MAX;
+        if (slot->state == SLOT_EARLY && slot->since + s->wait > from)
+            from = slot->since + s->wait;
+    }
+    return from + (s->pause > 0 ? s->pause : s->inactivity);
 }
 
 void
 bosh_session_tick(struct bosh_session *s, uint64_t now)
 {
-    if (s->state == BOSH_ENDED || bosh_session_held(s) > 0)
-        return;
-    if (now >= s->alive_at + (s->pause > 0 ? s->pause : s->inactivity))
+    if (s->state != BOSH_ENDED && now >= silent_at(s))
         bosh_session_end(s, FAIL_INACTIVITY, now);
 }
 
 uint64_t
 bosh_session_next(const struct bosh_session *s)
 {
-    uint64_t next = UINT64_MAX;
-    bool held = false;
     if (s->state == BOSH_ENDED)
-        return next;
+        return UINT64_MAX;
     if (s->state == BOSH_CREATING)
         return s->created_at + (s->limits->features_wait < s->wait ? s->limits->features_wait : s->wait);
-    for (unsigned i = 0; i < s->slot_count; i++) {
-        const struct bosh_slot *slot = &s->slots[i];
-        if (slot->state != SLOT_HELD && slot->state != SLOT_LOST)
-            continue;
-        held = held || slot->state == SLOT_HELD;
-        if (slot->since + s->wait < next)
-            next = slot->since + s->wait;
-    }
-    uint64_t silent = s->alive_at + (s->pause > 0 ? s->pause : s->inactivity);
-    return !held && silent < next ? silent : next;
+    uint64_t next = silent_at(s);
+    for (unsigned i = 0; i < s->slot_count; i++)
+        if (s->slots[i].state == SLOT_HELD && s->slots[i].since + s->wait < next)
+            next = s->slots[i].since + s->wait;
+    return next;
 }
 
 /* ---- what never arrived ---- */
@@ -370,7 +416,7 @@ bosh_session_undelivered(const struct bosh_session *s, unsigned stream, bool sil
         const struct bosh_slot *next = NULL;
         for (unsigned i = 0; i < s->slot_count; i++) {
             const struct bosh_slot *slot = &s->slots[i];
-            bool missed = slot->unsent || (silent && slot->since >= s->last_new_at);
+            bool missed = silent && (s->ack ? slot->number > 0 : !slot->followed);
             if (slot->state == SLOT_ANSWERED && slot->payload && slot->stream == stream && missed && slot->rid > rid &&
                 (next == NULL || slot->rid < next->rid))
                 next = slot;

@@ -54,13 +54,14 @@ take_slot(struct bosh_session *s)
             found = slot;
             break;
         }
-        if (slot->state == SLOT_ANSWERED && (found == NULL || slot->rid < found->rid))
+        if (slot->state != SLOT_ANSWERED)
+            continue;
+        /* pauses first: only the other answers have to be kept (14.3) */
+        if (found == NULL || (slot->pause && !found->pause) || (slot->pause == found->pause && slot->rid < found->rid))
             found = slot;
     }
-    if (found == NULL) /* cannot be: there are more slots than the window and the cache need */
-        return NULL;
-    blob_unref(&found->answer);
-    memset(found, 0, sizeof *found);
+    if (found != NULL && found->state == SLOT_ANSWERED)
+        bosh_answer_release(s, found);
     return found;
 }
 
@@ -125,7 +126,7 @@ bosh_session_init(struct bosh_session *s, const struct bosh_limits *limits, cons
     const char *sid, const struct bosh_body *body, void *req, bool secure, uint64_t now)
 {
     memset(s, 0, sizeof *s);
-    if (body->rid == 0 || body->rid >= BOSH_RID_MAX || strlen(sid) >= sizeof s->sid)
+    if (body->rid == 0 || body->rid > BOSH_RID_MAX || strlen(sid) >= sizeof s->sid)
         return -FAIL_BAD_REQUEST;
     s->ops = ops;
     s->limits = limits;
@@ -135,12 +136,13 @@ bosh_session_init(struct bosh_session *s, const struct bosh_limits *limits, cons
     init_numbers(s, body);
     s->slot_count = (uint8_t)(2 * s->requests + 3);
     s->slots = calloc(s->slot_count, sizeof *s->slots);
-    int r = s->slots == NULL || bosh_stream_add(s) == NULL ? -FAIL_NOMEM : init_keys(s, body->newkey);
+    int r = s->slots == NULL || bosh_stream_add(s) < 0 ? -FAIL_NOMEM : init_keys(s, body->newkey);
     if (r < 0) {
         bosh_session_clear(s);
         return r;
     }
     s->creation_rid = body->rid;
+    s->last_new_rid = body->rid;
     s->next_rid = body->rid + 1;
     s->created_at = s->alive_at = s->last_new_at = now;
     s->requests_in = 1;
@@ -151,10 +153,7 @@ bosh_session_init(struct bosh_session *s, const struct bosh_limits *limits, cons
     slot->state = SLOT_HELD;
     keep_key(s, slot, body->newkey);
     ops->open(ctx, 0, body);
-    if (body->doc.child_count > 0 && s->state == BOSH_CREATING) {
-        s->elements_up += body->doc.child_count;
-        ops->send(ctx, 0, body);
-    }
+    bosh_stream_forward(s, 0, body);
     return 0;
 }
 
@@ -186,6 +185,10 @@ bosh_session_over(struct bosh_session *s, int cause)
     s->state = BOSH_ENDED;
     s->end_cause = (uint16_t)(cause < 0 ? -cause : cause);
     s->ops->ended(s->ctx, s->end_cause);
+    buf_free(&s->queue); /* what is left of the session only repeats its answers */
+    free(s->runs);
+    s->runs = NULL;
+    s->run_count = s->run_cap = 0;
 }
 
 static void
@@ -245,21 +248,34 @@ violate_slot(struct bosh_session *s, struct bosh_slot *slot, int cause, uint64_t
 
 /* ---- the rules at arrival ---- */
 
-/* Sections 11 and 12. `empty`: the request asks for nothing but an answer. */
+/* Sections 11 and 12, with the new request in its slot. Requests may overtake each other: the last of the sequence is
+ * the one with the highest rid. */
 static int
-overactive(const struct bosh_session *s, const struct bosh_body *body, bool empty, uint64_t now)
+overactive(const struct bosh_session *s, const struct bosh_slot *fresh, uint64_t now)
 {
-    if (s->state != BOSH_OPEN || body->terminate || body->pause >= 0)
+    const struct bosh_slot *last = fresh, *before = NULL;
+    unsigned unanswered = 0;
+    if (s->state != BOSH_OPEN)
         return 0;
-    unsigned unanswered = 1;
-    for (unsigned i = 0; i < s->slot_count; i++)
-        unanswered += s->slots[i].state == SLOT_HELD || s->slots[i].state == SLOT_EARLY;
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        const struct bosh_slot *slot = &s->slots[i];
+        bool open = slot->state == SLOT_HELD || slot->state == SLOT_EARLY;
+        unanswered += open;
+        if (open && slot->rid > last->rid)
+            last = slot;
+        if (slot->state == SLOT_ANSWERED && slot->rid + 1 == fresh->rid)
+            before = slot;
+    }
+    if (last->exempt)
+        return 0;
     if (unanswered > s->requests)
         return -FAIL_OVERACTIVE;
-    bool fast = empty && now - s->last_new_at < s->polling;
-    if (is_polling(s))
-        return fast && s->last_empty && s->last_answer_bare ? -FAIL_POLLING_FAST : 0;
-    return fast && unanswered == s->requests ? -FAIL_OVERACTIVE : 0;
+    if (!last->empty || now - s->last_new_at >= s->polling)
+        return 0;
+    if (!is_polling(s))
+        return unanswered == s->requests ? -FAIL_OVERACTIVE : 0;
+    bool polled = before != NULL && before->rid == s->last_new_rid && before->empty && !before->payload;
+    return polled && fresh->empty ? -FAIL_POLLING_FAST : 0;
 }
 
 static bool
@@ -298,15 +314,16 @@ repeat(struct bosh_session *s, struct bosh_slot *slot, void *req, const struct b
         return;
     }
     s->alive_at = now;
+    if (!slot->pause)
+        s->pause = 0; /* 10: back to normal */
     if (slot->state == SLOT_ANSWERED) {
         COUNT(bosh_repeats);
-        slot->unsent = false;
         s->ops->answer(s->ctx, req, slot->status, slot->answer);
         return;
     }
     COUNT(bosh_repeats_held);
     if (slot->state != SLOT_LOST) {
-        struct blob *b = bosh_reply_build(&(struct bosh_reply){.error = true});
+        struct blob *b = bosh_reply_build(&(struct bosh_reply){.error = true, .ack = bosh_answer_ack(s, slot->rid)});
         if (b == NULL)
             s->ops->drop(s->ctx, slot->req);
         else
@@ -342,36 +359,23 @@ note_ack(struct bosh_session *s, const struct bosh_body *body, uint64_t now)
     }
 }
 
-/* The stream that a body names: its index, -1: all, -2: unknown. */
-static int
-named_stream(const struct bosh_session *s, const struct bosh_body *body)
+void
+bosh_session_hurry(struct bosh_session *s)
 {
-    if (body->stream == NULL)
-        return -1;
-    for (unsigned i = 0; i < s->stream_count; i++)
-        if (strcmp(s->streams[i].name, body->stream) == 0)
-            return (int)i;
-    return -2;
-}
-
-static void
-forward(struct bosh_session *s, int target, const struct bosh_body *body)
-{
-    if (body->doc.child_count == 0)
-        return;
-    s->elements_up += body->doc.child_count;
-    for (unsigned i = 0; i < s->stream_count; i++)
-        if ((target < 0 || target == (int)i) && s->streams[i].state != BOSH_STREAM_CLOSED)
-            s->ops->send(s->ctx, i, body);
+    for (unsigned i = 0; i < s->slot_count; i++)
+        s->slots[i].now = s->slots[i].now || s->slots[i].state == SLOT_HELD || s->slots[i].state == SLOT_LOST;
 }
 
 static void
 terminate(struct bosh_session *s, struct bosh_slot *slot, int target, const struct bosh_body *body, uint64_t now)
 {
-    forward(s, target, body);
-    if (target >= 0 && s->streams[target].state != BOSH_STREAM_CLOSED && bosh_stream_open_count(s) > 1) { /* 16.5 */
-        s->streams[target].state = BOSH_STREAM_CLOSED;
-        s->ops->close(s->ctx, (unsigned)target, FAIL_CLIENT_TERMINATE);
+    bosh_stream_forward(s, target, body);
+    if (target >= 0 && s->streams[target].state == BOSH_STREAM_CLOSED) { /* it was over before: 16.4 */
+        slot->now = true;
+        return;
+    }
+    if (target >= 0 && bosh_stream_open_count(s) > 1) { /* 16.5 */
+        bosh_stream_close(s, (unsigned)target);
         slot->now = bosh_stream_end(s, (unsigned)target, FAIL_NONE) == 0;
         return;
     }
@@ -382,64 +386,34 @@ terminate(struct bosh_session *s, struct bosh_slot *slot, int target, const stru
 }
 
 static void
-restart(struct bosh_session *s, int target, const struct bosh_body *body)
-{
-    for (unsigned i = 0; i < s->stream_count; i++) {
-        if (s->streams[i].state == BOSH_STREAM_CLOSED || (target >= 0 && target != (int)i))
-            continue;
-        s->ops->restart(s->ctx, i, body);
-        return;
-    }
-}
-
-/* 16.3: the answer to this very request names the new stream; those before it are answered first. */
-static void
-open_another(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body)
-{
-    if (bosh_stream_add(s) == NULL)
-        return;
-    unsigned i = s->stream_count - 1U;
-    slot->added = true;
-    slot->stream = (uint8_t)i;
-    for (unsigned k = 0; k < s->slot_count; k++)
-        s->slots[k].now = s->slots[k].now || s->slots[k].state == SLOT_HELD || s->slots[k].state == SLOT_LOST;
-    if (bosh_stream_open_count(s) > s->limits->max_streams || s->stream_count > BOSH_STREAMS_MAX) {
-        counters_fail(FAIL_STREAM_LIMIT);
-        s->streams[i].state = BOSH_STREAM_CLOSED;
-        bosh_stream_end(s, i, FAIL_STREAM_LIMIT);
-        return;
-    }
-    s->ops->open(s->ctx, i, body);
-}
-
-static void
 pause_session(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body)
 {
     unsigned seconds = at_most(body->pause, 0, s->limits->max_pause);
     s->pause = 1000U * (seconds == 0 ? 1 : seconds);
     slot->pause = true;
-    for (unsigned i = 0; i < s->slot_count; i++)
-        s->slots[i].now = s->slots[i].now || s->slots[i].state == SLOT_HELD || s->slots[i].state == SLOT_LOST;
+    bosh_session_hurry(s);
     COUNT(bosh_pauses);
 }
 
 static void
 act(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body, uint64_t now)
 {
-    int target = named_stream(s, body);
+    int target = bosh_stream_named(s, body);
     bool asks = body->doc.child_count > 0 || body->terminate || body->restart;
     if (s->state == BOSH_ENDING) {
         slot->now = true;
-    } else if (target == -2 && asks) {
+    } else if (target == BOSH_STREAM_UNKNOWN && asks) {
         violate_slot(s, slot, FAIL_STREAM_UNKNOWN, now);
     } else if (body->terminate) {
         terminate(s, slot, target, body, now);
     } else if (body->restart) {
-        restart(s, target, body);
-    } else if (body->to != NULL && body->doc.child_count == 0) {
-        open_another(s, slot, body);
+        bosh_stream_restart(s, target, body);
+    } else if (body->to != NULL && body->doc.child_count == 0 && s->limits->max_streams > 1) {
+        int r = bosh_stream_open(s, slot, body);
+        if (r < 0)
+            violate_slot(s, slot, r, now);
     } else {
-        forward(s, target, body);
+        bosh_stream_forward(s, target, body);
         if (body->pause >= 0 && s->limits->max_pause > 0)
             pause_session(s, slot, body);
     }
@@ -483,35 +457,46 @@ run(struct bosh_session *s, uint64_t now)
 }
 
 static void
+fill_slot(struct bosh_session *s, struct bosh_slot *slot, void *req, const struct bosh_body *body, bool exempt)
+{
+    slot->rid = body->rid;
+    slot->req = req;
+    slot->state = SLOT_EARLY;
+    slot->exempt = exempt;
+    slot->empty = body->doc.child_count == 0 && !body->restart && body->to == NULL && !exempt;
+    keep_key(s, slot, body->key);
+}
+
+static void
 arrive(struct bosh_session *s, void *req, const struct bosh_body *body, uint64_t now)
 {
-    bool extra = body->terminate || (body->pause >= 0 && s->limits->max_pause > 0); /* 11: one more may come */
-    if (body->rid - s->next_rid >= s->requests + (extra ? 1U : 0U) || body->rid > BOSH_RID_MAX) {
+    /* 11: one more may come */
+    bool exempt = body->terminate || (body->pause >= 0 && s->limits->max_pause > 0);
+    if (body->rid - s->next_rid >= s->requests + (exempt ? 1U : 0U) || body->rid > BOSH_RID_MAX) {
         COUNT(bosh_window_errors);
         violate(s, req, FAIL_RID_WINDOW, now);
         return;
     }
-    bool empty = body->doc.child_count == 0 && !body->restart && body->to == NULL;
-    int cause = overactive(s, body, empty, now);
+    struct bosh_slot *slot = take_slot(s);
+    if (slot == NULL) { /* only when overactivity is allowed */
+        violate(s, req, FAIL_OVERACTIVE, now);
+        return;
+    }
+    fill_slot(s, slot, req, body, exempt);
+    int cause = overactive(s, slot, now);
     if (cause < 0) {
         COUNT(bosh_overactive);
         if (!s->limits->overactivity_log_only) {
-            violate(s, req, cause, now);
+            violate_slot(s, slot, cause, now);
             return;
         }
         counters_fail(cause);
     }
-    struct bosh_slot *slot = take_slot(s);
-    if (slot == NULL) {
-        violate(s, req, FAIL_OVERACTIVE, now);
-        return;
-    }
-    slot->rid = body->rid;
-    slot->req = req;
+    for (unsigned i = 0; i < s->slot_count; i++)
+        s->slots[i].followed = s->slots[i].state == SLOT_ANSWERED;
     slot->since = s->last_new_at = s->alive_at = now;
-    slot->state = SLOT_EARLY;
-    slot->empty = s->last_empty = empty;
-    keep_key(s, slot, body->key);
+    s->last_new_rid = slot->rid;
+    s->pause = 0;
     run(s, now);
 }
 

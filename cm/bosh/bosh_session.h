@@ -18,12 +18,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { BOSH_NAME_SIZE = 25, BOSH_KEY_SIZE = 41, BOSH_STREAMS_MAX = 16, BOSH_HOLD_MAX = 10 };
+/* BOSH_STREAMS_MAX: open ones; indices go further, for those that are over but still have to be told. */
+enum { BOSH_NAME_SIZE = 25, BOSH_KEY_SIZE = 41, BOSH_STREAMS_MAX = 16, BOSH_STREAM_INDICES = 32, BOSH_HOLD_MAX = 10 };
 
 struct bosh_session;
 
-/** What a session asks of its owner. None may call back into the same session; only open() may report a failure at once with
- * bosh_session_closed(). */
+/** What a session asks of its owner. None may call back into the same session; only open() may report a failure at once
+ * with bosh_session_closed(). */
 struct bosh_ops {
     /** The parsed body of a request whose turn has come; NULL is taken for an internal error. Valid until the next
      * parse. */
@@ -32,7 +33,8 @@ struct bosh_ops {
     void (*answer)(void *ctx, void *req, int status, struct blob *body);
     /** Close the request's connection without answer (19.1). */
     void (*drop)(void *ctx, void *req);
-    /** Open stream i: with the attributes of the request. */
+    /** Open stream i: with the attributes of the request. An index is used again when its stream is over, told, and
+     * in no cached answer. */
     void (*open)(void *ctx, unsigned stream, const struct bosh_body *body);
     /** Forward the payloads to stream i. */
     void (*send)(void *ctx, unsigned stream, const struct bosh_body *body);
@@ -54,7 +56,8 @@ struct bosh_ops {
 /** What the configuration allows; shared by all sessions. */
 struct bosh_limits {
     unsigned max_wait, max_hold, inactivity, max_pause, polling; /* seconds; max_pause 0: not offered */
-    unsigned max_streams, max_repeats;
+    unsigned max_streams;                                        /* 1: streams are not offered (16.2) */
+    unsigned max_repeats;
     unsigned features_wait; /* ms */
     bool overactivity_log_only;
     bool ack;
@@ -72,12 +75,13 @@ struct bosh_slot {
     uint16_t status; /* HTTP status of the answer */
     uint8_t state;
     uint8_t stream;
-    bool empty;   /* no payload and nothing else asked */
-    bool now;     /* answer in this turn */
-    bool pause;   /* a pause request: its answer carries nothing */
-    bool added;   /* asked for stream `stream`: its answer names it */
-    bool unsent;  /* its answer never met a connection */
-    bool payload; /* its answer carried elements */
+    bool empty;    /* no payload and nothing else asked */
+    bool exempt;   /* pauses or terminates: may be one more (11) */
+    bool now;      /* answer in this turn */
+    bool pause;    /* a pause request: its answer carries nothing */
+    bool added;    /* asked for stream `stream`: its answer names it */
+    bool payload;  /* its answer carried elements */
+    bool followed; /* a new request came after its answer */
 };
 
 enum bosh_stream_state { BOSH_STREAM_OPENING, BOSH_STREAM_OPEN, BOSH_STREAM_CLOSED };
@@ -113,7 +117,6 @@ struct bosh_session {
     bool secure;  /* created over an encrypted connection */
     bool blocked; /* no request is processed: upstream is congested */
     bool features_seen, created_told;
-    bool last_empty, last_answer_bare; /* polling rule (12) */
     uint8_t hold, requests;
     uint8_t stream_count, slot_count;
     uint16_t end_cause;
@@ -123,7 +126,8 @@ struct bosh_session {
     uint64_t creation_rid, next_rid;    /* next_rid: the next to be processed */
     uint64_t created_at;
     uint64_t alive_at;          /* the inactivity time counts from here when nothing is held */
-    uint64_t last_new_at;       /* arrival of the last new request */
+    uint64_t last_new_at;       /* arrival of the last new request, */
+    uint64_t last_new_rid;      /* and its rid */
     uint64_t report, report_at; /* to be told: 9.2 */
     char *key;                  /* the last key (15); NULL: not used */
     char *slot_keys;            /* slot_count * BOSH_KEY_SIZE, when keys are used */
@@ -176,31 +180,45 @@ uint64_t bosh_session_next(const struct bosh_session *s);
 
 /** Requests waiting for an answer with a connection. */
 unsigned bosh_session_held(const struct bosh_session *s);
-/** Appends what the client surely or probably never received, as elements one after another: the queue, answers that
- * met no connection and, when `silent` (the client ended by inactivity), the answers after which it never sent a new
- * request. For ops->ended (XEP-0206 7). Only for `stream`. 0 or a cause. */
+/** Appends what the client surely or probably never received of one stream, as elements one after another: the queue
+ * and, when `silent` (the client ended by inactivity), the answers that it did not acknowledge or, without
+ * acknowledgements, after which it never sent a new request. For ops->close (XEP-0206 7). 0 or a cause. */
 int bosh_session_undelivered(const struct bosh_session *s, unsigned stream, bool silent, struct buf *out);
 
 /* ---- between bosh_session.c, bosh_stream.c and bosh_answer.c ---- */
 
-/** A new stream with a name, in state OPENING; NULL when memory is out. */
-struct bosh_stream *bosh_stream_add(struct bosh_session *s);
+/** A new stream with a name, in state OPENING: its index, or -FAIL_NOMEM, -FAIL_STREAM_LIMIT. */
+int bosh_stream_add(struct bosh_session *s);
 /** Streams not closed. */
 unsigned bosh_stream_open_count(const struct bosh_session *s);
 /** Puts the end of a stream behind its queued elements. 0 or -FAIL_NOMEM. */
 int bosh_stream_end(struct bosh_session *s, unsigned stream, int cause);
+/** The stream that a body names: its index, BOSH_STREAM_ALL when it names none, BOSH_STREAM_UNKNOWN. */
+enum { BOSH_STREAM_ALL = -1, BOSH_STREAM_UNKNOWN = -2 };
+int bosh_stream_named(const struct bosh_session *s, const struct bosh_body *body);
+/** Sends the payloads to the stream, or to all that are not closed. */
+void bosh_stream_forward(struct bosh_session *s, int target, const struct bosh_body *body);
+/** Restarts the stream, or the first that is not closed. */
+void bosh_stream_restart(struct bosh_session *s, int target, const struct bosh_body *body);
+/** Opens one more stream for a request, whose answer will name it. 0 or a negative cause: the request cannot be
+ * served. */
+int bosh_stream_open(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body);
+/** The client closes one of several streams (16.5): what is queued for it is given back, not told. */
+void bosh_stream_close(struct bosh_session *s, unsigned stream);
+/** Everything that is held or lost is answered in this turn. */
+void bosh_session_hurry(struct bosh_session *s);
 /** The slot that knows a rid, or NULL. */
 struct bosh_slot *bosh_session_slot(struct bosh_session *s, uint64_t rid);
 /** The oldest HELD or LOST, or NULL. */
 struct bosh_slot *bosh_session_oldest(struct bosh_session *s);
 /** Answers one slot with what is next in the queue (unless `bare`); called by flush and end. */
 void bosh_answer_slot(struct bosh_session *s, struct bosh_slot *slot, bool bare, uint64_t now);
-/** What an ending session says to each open request: the oldest (`first`) and the others (`rest`). NULL condition:
- * none; `*_end`: type='terminate'. */
+/** What an ending session says to each open request: the oldest that has a connection (`first`) and the others
+ * (`rest`). NULL condition: none; `*_end`: type='terminate'. */
 struct bosh_farewell {
     const char *first, *rest;
     bool first_end, rest_end;
-    bool payload; /* the oldest carries what is queued */
+    bool payload; /* the first carries what is queued */
 };
 /** Answers every open request, in rid order. */
 void bosh_answer_all(struct bosh_session *s, const struct bosh_farewell *f, uint64_t now);
@@ -208,5 +226,9 @@ void bosh_answer_all(struct bosh_session *s, const struct bosh_farewell *f, uint
 void bosh_session_over(struct bosh_session *s, int cause);
 /** Frees the slots' answers beyond the window kept for repeats (14.3) and tells ops->done. */
 void bosh_answer_evict(struct bosh_session *s);
+/** Forgets one answered slot and tells ops->done. */
+void bosh_answer_release(struct bosh_session *s, struct bosh_slot *slot);
+/** The `ack` of an answer to a rid (9.1); 0: none. */
+uint64_t bosh_answer_ack(struct bosh_session *s, uint64_t rid);
 
 #endif

@@ -1,5 +1,6 @@
 #include "bosh_session.h"
 
+#include "common/counters.h"
 #include "common/fail.h"
 
 #include <stdlib.h>
@@ -14,17 +15,49 @@ bosh_stream_open_count(const struct bosh_session *s)
     return n;
 }
 
-struct bosh_stream *
+static void
+forget_facts(struct bosh_stream *stream)
+{
+    free(stream->from);
+    free(stream->authid);
+    free(stream->version);
+}
+
+/* Whether nothing speaks of the stream any more. The first keeps its place: payloads without a name are its (16.4). */
+static bool
+is_reusable(const struct bosh_session *s, unsigned i)
+{
+    if (i == 0 || s->streams[i].state != BOSH_STREAM_CLOSED)
+        return false;
+    for (uint32_t k = 0; k < s->run_count; k++)
+        if (s->runs[k].stream == i)
+            return false;
+    for (unsigned k = 0; k < s->slot_count; k++)
+        if (s->slots[k].state != SLOT_FREE && s->slots[k].stream == i)
+            return false;
+    return true;
+}
+
+int
 bosh_stream_add(struct bosh_session *s)
 {
-    struct bosh_stream *grown = realloc(s->streams, (s->stream_count + 1U) * sizeof *grown);
-    if (grown == NULL)
-        return NULL;
-    s->streams = grown;
-    struct bosh_stream *stream = &grown[s->stream_count++];
-    memset(stream, 0, sizeof *stream);
-    s->ops->name(s->ctx, stream->name);
-    return stream;
+    unsigned i = 0;
+    while (i < s->stream_count && !is_reusable(s, i))
+        i++;
+    if (i == BOSH_STREAM_INDICES)
+        return -FAIL_STREAM_LIMIT;
+    if (i == s->stream_count) {
+        struct bosh_stream *grown = realloc(s->streams, (i + 1U) * sizeof *grown);
+        if (grown == NULL)
+            return -FAIL_NOMEM;
+        s->streams = grown;
+        s->stream_count++;
+    } else {
+        forget_facts(&s->streams[i]);
+    }
+    memset(&s->streams[i], 0, sizeof s->streams[i]);
+    s->ops->name(s->ctx, s->streams[i].name);
+    return (int)i;
 }
 
 static char *
@@ -43,7 +76,7 @@ bosh_session_opened(struct bosh_session *s, unsigned i, const char *id, const ch
     stream->authid = copy_or_null(id);
     stream->from = copy_or_null(from);
     stream->version = copy_or_null(version);
-    stream->announce = true;
+    stream->announce = stream->authid != NULL || stream->from != NULL || stream->version != NULL;
     if (i == 0 && stream->version == NULL)
         s->features_seen = true; /* a stream of before XMPP 1.0 has none */
 }
@@ -74,7 +107,7 @@ int
 bosh_session_element(struct bosh_session *s, unsigned stream, bool streams_ns, bool features, uint64_t number,
     const void *bytes, size_t len)
 {
-    if (s->state == BOSH_ENDED || stream >= s->stream_count)
+    if (s->state == BOSH_ENDED || stream >= s->stream_count || s->streams[stream].state == BOSH_STREAM_CLOSED)
         return 0;
     int r = buf_append(&s->queue, bytes, len);
     if (r < 0)
@@ -114,4 +147,86 @@ bosh_session_closed(struct bosh_session *s, unsigned stream, int cause, uint64_t
         bosh_session_end(s, cause, now);
     else if (bosh_stream_open_count(s) == 0 && s->state == BOSH_OPEN)
         s->state = BOSH_ENDING;
+}
+
+/* ---- what requests ask of streams (16) ---- */
+
+int
+bosh_stream_named(const struct bosh_session *s, const struct bosh_body *body)
+{
+    if (body->stream == NULL)
+        return BOSH_STREAM_ALL;
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if (strcmp(s->streams[i].name, body->stream) == 0)
+            return (int)i;
+    return BOSH_STREAM_UNKNOWN;
+}
+
+void
+bosh_stream_forward(struct bosh_session *s, int target, const struct bosh_body *body)
+{
+    if (body->doc.child_count == 0)
+        return;
+    s->elements_up += body->doc.child_count;
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if ((target < 0 || target == (int)i) && s->streams[i].state != BOSH_STREAM_CLOSED)
+            s->ops->send(s->ctx, i, body);
+}
+
+void
+bosh_stream_restart(struct bosh_session *s, int target, const struct bosh_body *body)
+{
+    for (unsigned i = 0; i < s->stream_count; i++) {
+        if (s->streams[i].state == BOSH_STREAM_CLOSED || (target >= 0 && target != (int)i))
+            continue;
+        s->ops->restart(s->ctx, i, body);
+        return;
+    }
+}
+
+int
+bosh_stream_open(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body)
+{
+    int i = bosh_stream_add(s);
+    if (i < 0)
+        return i;
+    slot->added = true;
+    slot->stream = (uint8_t)i;
+    bosh_session_hurry(s); /* the answer to this very request names the stream; those before it come first */
+    unsigned open = bosh_stream_open_count(s);
+    if (open <= s->limits->max_streams && open <= BOSH_STREAMS_MAX) {
+        s->ops->open(s->ctx, (unsigned)i, body);
+        return 0;
+    }
+    counters_fail(FAIL_STREAM_LIMIT);
+    s->streams[i].state = BOSH_STREAM_CLOSED;
+    return bosh_stream_end(s, (unsigned)i, FAIL_STREAM_LIMIT);
+}
+
+/* Takes the runs of a stream, and their bytes, out of the queue. */
+static void
+drop_queued(struct bosh_session *s, unsigned stream)
+{
+    size_t at = 0;
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->run_count; i++) {
+        struct bosh_run run = s->runs[i];
+        if (run.stream == stream) {
+            uint8_t *from = buf_head(&s->queue) + at;
+            memmove(from, from + run.len, s->queue.len - at - run.len);
+            s->queue.len -= run.len;
+        } else {
+            at += run.len;
+            s->runs[kept++] = run;
+        }
+    }
+    s->run_count = kept;
+}
+
+void
+bosh_stream_close(struct bosh_session *s, unsigned stream)
+{
+    s->streams[stream].state = BOSH_STREAM_CLOSED;
+    s->ops->close(s->ctx, stream, FAIL_CLIENT_TERMINATE);
+    drop_queued(s, stream);
 }
