@@ -4,17 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char usage[] = "Usage: holdline [-c FILE] [-d | -n] [-t]\n"
-                            "XMPP connection manager: BOSH for web clients, TCP to XMPP servers.\n"
-                            "\n"
-                            "  -c, --config FILE  configuration (default " HOLDLINE_SYSCONF "/holdline.yaml)\n"
-                            "  -d, --daemon       run in the background; returns when ready\n"
-                            "  -n, --nodaemon     run in the foreground (the default)\n"
-                            "  -t, --test         check the configuration, print it with all defaults, and exit\n"
-                            "  -v, --version      print the version\n"
-                            "  -h, --help         print this\n"
-                            "\n"
-                            "SIGTERM and SIGINT end it in good order: sessions get system-shutdown.\n";
+static const char usage[] =
+    "Usage: holdline [-c FILE] [-d | -n] [-t]\n"
+    "XMPP connection manager: BOSH for web clients, TCP to XMPP servers.\n"
+    "\n"
+    "  -c, --config FILE  configuration (default " HOLDLINE_SYSCONF "/holdline.yaml)\n"
+    "  -d, --daemon       run in the background; returns when ready\n"
+    "  -n, --nodaemon     run in the foreground (the default)\n"
+    "  -t, --test         check the configuration, print it with all defaults, and exit\n"
+    "  -v, --version      print the version\n"
+    "  -h, --help         print this\n"
+    "\n"
+    "SIGTERM and SIGINT end it in good order: sessions get system-shutdown. A second SIGINT ends it at once.\n";
 
 int
 options_parse(int argc, char **argv, struct options *o)

@@ -21,6 +21,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { PATIENCE = 1 /* seconds before a second SIGINT ends everything at once */ };
 enum { EXIT_OK = 0, EXIT_FAILED = 71, EXIT_CONFIG = 78 };
 
 static struct {
@@ -30,6 +31,7 @@ static struct {
     int daemon_pipe; /* to the waiting foreground process; -1: none */
     ev_signal term, intr, hup, usr1;
     char directory[PATH_MAX];
+    double stopped_at;
 } sup = {.lock = -1, .daemon_pipe = -1};
 
 /* systemd's readiness protocol: one datagram. */
@@ -75,9 +77,11 @@ on_stopped(void *arg)
 static void
 on_end(struct ev_loop *loop, ev_signal *w, int revents)
 {
-    (void)loop;
     (void)revents;
+    if (sup.children.stopping && (w->signum == SIGTERM || ev_now(loop) - sup.stopped_at < PATIENCE))
+        return; /* said twice by a service manager, or by a terminal and its shell */
     log_event(LOG_LVL_NOTICE, "stopping", "signal=%d", w->signum);
+    sup.stopped_at = ev_now(loop);
     notify("STOPPING=1");
     children_stop(&sup.children);
 }

@@ -258,7 +258,13 @@ on_request(void *arg, struct http_request *r)
     COUNT(bosh_requests);
     COUNT_ADD(bosh_held, 1);
     http_set_owner(r, s);
+    uint64_t rid = body->rid;
     bosh_session_request(&s->engine, r, body, parse, http_secure(r), b->now);
+    const struct bosh_slot *slot = rid == 0 ? NULL : bosh_session_slot(&s->engine, rid);
+    if (slot != NULL && slot->state == SLOT_HELD && slot->req == r && !s->ended) {
+        b->parsed_req = NULL;
+        http_body_release(r); /* its turn has been: nobody asks for it again */
+    }
     bosh_touch(s);
 }
 
