@@ -17,7 +17,7 @@ LEVEL = {"fail": 0, "log": 0, "buf": 0, "slab": 0, "poison": 0, "glob": 0, "conf
 PURE = {"common": ["fail", "buf", "slab", "glob", "xml", "xmpp", "link_proto"],
         "cm/bosh": ["bosh_body", "bosh_session", "bosh_stream", "bosh_answer", "bosh_reply", "http_rules"],
         "cm/connector": ["negotiate", "srv_order"],
-        "bridge": ["ws_http", "ws_frame", "ws_deflate", "framing"]}
+        "bridge": ["ws_http", "ws_http_answer", "ws_frame", "ws_deflate", "framing"]}
 IMPURE_HEADERS = re.compile(r"<(ev|time|unistd|sys/socket|sys/time|netinet/\w+|arpa/inet|netdb|poll|sys/epoll|fcntl|sys/stat)\.h>")
 SUPERVISOR = {"fail", "log", "conf", "counters", "marks", "proc"}
 # header -> the files that may include it
