@@ -229,7 +229,7 @@ read_trusted(struct http *h)
         return -FAIL_NOMEM;
     }
     for (size_t i = 0; i < list->count; i++) {
-        if (http_address_net(&h->trusted.items[i], list->items[i]) < 0) {
+        if (address_net(&h->trusted.items[i], list->items[i]) < 0) {
             log_event(
                 LOG_LVL_ERROR, "http-trusted-proxies", "error=%s value=%s", "not an address or CIDR", list->items[i]);
             return -FAIL_CONF;
@@ -320,6 +320,7 @@ resume_ready(struct http *h)
         TAILQ_REMOVE(&h->ready, r, link);
         r->listed = false;
         MHD_resume_connection(r->conn->mhd);
+        r->conn->daemon->resumed = true;
         http_mark(r->conn->daemon);
         any = true;
     }
@@ -355,6 +356,12 @@ run_dirty(struct http *h)
         MHD_run(d->mhd);
         if (MHD_get_timeout(d->mhd, &timeout) != MHD_YES || timeout != 0) {
             d->vain = 0;
+            if (d->resumed) {
+                /* The connection has just gone back into the daemon's epoll, which tells at once that it is writable:
+                 * taken here, that event does not cost a turn of the loop. */
+                d->resumed = false;
+                mark(d);
+            }
         } else if (d->progress) {
             http_mark(d);
         } else if (++d->vain < VAIN) {

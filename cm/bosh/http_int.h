@@ -1,10 +1,10 @@
-/* http_int: what the files of `http` share. Nobody else includes it. Includes downwards: http_rules, http_address,
+/* http_int: what the files of `http` share. Nobody else includes it. Includes downwards: http_rules, address,
  * http_page, gzip < http_reply < http_request < http_conn < http_accept < http. */
 #ifndef BOSH_HTTP_INT_H
 #define BOSH_HTTP_INT_H
 
 #include "http.h"
-#include "http_address.h"
+#include "common/address.h"
 #include "http_rules.h"
 
 #include <microhttpd.h>
@@ -73,6 +73,7 @@ struct http_daemon {
     bool dirty;
     bool parked;
     bool progress; /* a callback came in this run */
+    bool resumed;  /* a connection was resumed since the last run that came to rest */
 };
 STAILQ_HEAD(http_daemons, http_daemon);
 LIST_HEAD(http_parked, http_daemon);
@@ -107,7 +108,7 @@ struct http {
     void *arg;
     struct http_rules rules;
     bool any_origin;
-    struct http_nets trusted;
+    struct address_nets trusted;
 
     struct http_listener *listeners;
     size_t listener_count;
