@@ -41,7 +41,7 @@ make_keys(const char *seed)
 static const char *
 attr(const char *name, const char *value)
 {
-    static char text[2][128];
+    static char text[2][256];
     static int turn;
     turn = !turn;
     snprintf(text[turn], sizeof text[turn], "%s='%s'", name, value);
