@@ -289,6 +289,8 @@ framing_condition(int cause)
     case FAIL_SESSION_LIMIT:
     case FAIL_RATE_LIMIT:
         return "resource-constraint";
+    case FAIL_UPSTREAM_ERROR: /* the server's own words are passed on; this is for when there are none */
+        return "remote-connection-failed";
     default:
         break;
     }
