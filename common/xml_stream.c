@@ -348,10 +348,12 @@ keep_rest(struct xml_stream *s, const struct xml_scan_run *run, struct rest **he
         return 0;
     }
     if (!rest || rest->room < names) {
-        rest = realloc(rest, sizeof *rest + room * sizeof rest->names[0]);
-        if (!rest) {
+        struct rest *grown = realloc(rest, sizeof *rest + room * sizeof rest->names[0]);
+
+        if (!grown) {
             return -FAIL_NOMEM;
         }
+        rest = grown;
         rest->room = room;
     }
     s->rest = rest;

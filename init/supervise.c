@@ -128,11 +128,11 @@ find_workers(void)
 /* ---- what to start ---- */
 
 static int
-add_connectors(struct children *c, uid_t uid, gid_t gid)
+add_connectors(struct children *c, const struct conf *conf, uid_t uid, gid_t gid)
 {
-    for (int i = 0; i < sup.conf->processes.connector; i++) {
+    for (int i = 0; i < conf->processes.connector; i++) {
         struct child *child = children_add(c, ROLE_CONNECTOR, (unsigned)i);
-        int fd = sockets_unix(sup.conf, (unsigned)i, uid, gid);
+        int fd = sockets_unix(conf, (unsigned)i, uid, gid);
         if (child == NULL || fd < 0)
             return -1;
         children_listen(child, fd);
@@ -141,16 +141,16 @@ add_connectors(struct children *c, uid_t uid, gid_t gid)
 }
 
 static int
-add_bosh(struct children *c)
+add_bosh(struct children *c, const struct conf *conf)
 {
     int fds[CHILD_LISTEN_MAX];
-    size_t count = sup.conf->http.listen_count;
+    size_t count = conf->http.listen_count;
     for (size_t i = 0; i < count && i < CHILD_LISTEN_MAX; i++) {
-        fds[i] = sockets_tcp(sup.conf->http.listen[i].address, sup.conf->http.listen[i].port, "http.listen");
+        fds[i] = sockets_tcp(conf->http.listen[i].address, conf->http.listen[i].port, "http.listen");
         if (fds[i] < 0)
             return -1;
     }
-    for (int k = 0; k < sup.conf->processes.bosh; k++) {
+    for (int k = 0; k < conf->processes.bosh; k++) {
         struct child *child = children_add(c, ROLE_BOSH, (unsigned)k);
         for (size_t i = 0; child != NULL && i < count && i < CHILD_LISTEN_MAX; i++)
             children_listen(child, fds[i]);
@@ -159,11 +159,11 @@ add_bosh(struct children *c)
 }
 
 static int
-add_status(struct children *c)
+add_status(struct children *c, const struct conf *conf)
 {
-    if (sup.conf->status.port == 0)
+    if (conf->status.port == 0)
         return 0;
-    int fd = sockets_tcp(sup.conf->status.address, sup.conf->status.port, "status");
+    int fd = sockets_tcp(conf->status.address, conf->status.port, "status");
     struct child *child = fd < 0 ? NULL : children_add(c, ROLE_STATUS, 0);
     if (child == NULL)
         return -1;
@@ -196,26 +196,25 @@ prepare(const struct conf *conf, const char *file)
     if (c->conf_fd < 0 || c->null_fd < 0 || c->counters_fd < 0 || c->marks_fd < 0 || counters_map(c->counters_fd) < 0)
         return EXIT_FAILED;
     fcntl(c->counters_fd, F_SETFD, FD_CLOEXEC);
-    return add_connectors(c, uid, gid) < 0 || add_bosh(c) < 0 || add_status(c) < 0 ? EXIT_FAILED : EXIT_OK;
+    return add_connectors(c, conf, uid, gid) < 0 || add_bosh(c, conf) < 0 || add_status(c, conf) < 0 ? EXIT_FAILED
+                                                                                                     : EXIT_OK;
 }
 
 /* ---- modes ---- */
 
-static int
-test_only(void)
+static void
+test_only(const struct conf *c)
 {
-    struct conf *c = sup.conf;
     conf_print(c, stdout);
     fprintf(stderr, "%s: the configuration is good: %zu domain%s, %zu listener%s for BOSH, %d connector%s\n", c->file,
         c->domain_count, c->domain_count == 1 ? "" : "s", c->http.listen_count, c->http.listen_count == 1 ? "" : "s",
         c->processes.connector, c->processes.connector == 1 ? "" : "s");
-    return EXIT_OK;
 }
 
 /* Splits off the background process. Returns -1 there; in the foreground one the exit status once it is ready or dead.
  */
 static int
-go_background(void)
+go_background(bool quiet)
 {
     int ends[2];
     char word;
@@ -240,7 +239,7 @@ go_background(void)
     if (null >= 0) {
         dup2(null, 0);
         dup2(null, 1);
-        if (sup.conf->log.to == LOG_TO_SYSLOG)
+        if (quiet)
             dup2(null, 2);
     }
     return -1;
@@ -274,23 +273,24 @@ main(int argc, char **argv)
         conf_print_manual(stdout);
         return EXIT_OK;
     }
-    sup.conf = conf_load_for_start(o.config, &errors);
-    if (sup.conf == NULL) {
+    struct conf *conf = conf_load_for_start(o.config, &errors);
+    if (conf == NULL) {
         fputs(errors.text == NULL ? "holdline: no memory\n" : errors.text, stderr);
         conf_errors_free(&errors);
         return EXIT_CONFIG;
     }
     if (o.test) {
-        status = test_only();
-        conf_free(&sup.conf);
-        return status;
+        test_only(conf);
+        conf_free(&conf);
+        return EXIT_OK;
     }
-    log_init("holdline", 0, sup.conf->log.to, sup.conf->log.format, sup.conf->log.level);
-    status = prepare(sup.conf, o.config);
+    sup.conf = conf;
+    log_init("holdline", 0, conf->log.to, conf->log.format, conf->log.level);
+    status = prepare(conf, o.config);
     if (status != EXIT_OK)
         return status;
     if (o.daemon) {
-        status = go_background();
+        status = go_background(conf->log.to == LOG_TO_SYSLOG);
         if (status >= 0)
             return status;
     }
