@@ -25,7 +25,6 @@ enum { PATIENCE = 1 /* seconds before a second SIGINT ends everything at once */
 enum { EXIT_OK = 0, EXIT_FAILED = 71, EXIT_CONFIG = 78 };
 
 static struct {
-    struct conf *conf;
     struct children children;
     int lock;
     int daemon_pipe; /* to the waiting foreground process; -1: none */
@@ -284,7 +283,6 @@ main(int argc, char **argv)
         conf_free(&conf);
         return EXIT_OK;
     }
-    sup.conf = conf;
     log_init("holdline", 0, conf->log.to, conf->log.format, conf->log.level);
     status = prepare(conf, o.config);
     if (status != EXIT_OK)
