@@ -64,12 +64,14 @@ bosh_up_open(
     char domain[256];
     if (body->to == NULL || xmpp_domain(body->to, domain, sizeof domain) < 0 || conf_route(conf, domain) == NULL)
         return -FAIL_HOST_UNKNOWN;
-    struct up **grown = realloc(s->ups, (index + 1U) * sizeof(struct up *));
-    if (grown == NULL)
-        return -FAIL_NOMEM;
-    s->ups = grown;
-    for (; s->up_count <= index; s->up_count++)
-        s->ups[s->up_count] = NULL;
+    if (index >= s->up_count) { /* a closed stream's place may be used again */
+        struct up **grown = realloc(s->ups, (index + 1U) * sizeof(struct up *));
+        if (grown == NULL)
+            return -FAIL_NOMEM;
+        s->ups = grown;
+        for (; s->up_count <= index; s->up_count++)
+            s->ups[s->up_count] = NULL;
+    }
     const struct link_open open = {
         .domain = link_str(domain),
         .to = link_str(body->to),
