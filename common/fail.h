@@ -93,7 +93,8 @@
     X(WS_SILENT, "ws-silent", NULL, 1001, "the client did not answer pings")                                           \
     X(WS_FLOOD, "ws-flood", "policy-violation", 1008, "control frames faster than they can be answered")               \
     X(FRAMING_HEADER, "framing-header", "bad-request", 1008, "an old <stream:stream> header instead of <open/>")       \
-    X(FRAMING_ORDER, "framing-order", "bad-request", 1008, "something else before <open/>, or after <close/>")
+    X(FRAMING_ORDER, "framing-order", "bad-request", 1008, "something else before <open/>, or after <close/>")         \
+    X(PROXY_HEADER, "proxy-header", "bad-request", 1002, "no PROXY protocol header, or a malformed one")
 
 enum fail {
 #define FAIL_ENUM(name, word, condition, code, text) FAIL_##name,

@@ -21,7 +21,7 @@ static const double PAUSE_SECONDS = 0.1;
 static const double LOG_SECONDS = 10;
 
 struct http_peer { /* connections of one address (IPv6: of one /64) */
-    struct http_address key;
+    struct address key;
     unsigned count;
     UT_hash_handle hh;
 };
@@ -29,12 +29,12 @@ struct http_peer { /* connections of one address (IPv6: of one /64) */
 /* ---- counts by address ---- */
 
 static struct http_peer *
-enter(struct http *h, const struct http_address *a)
+enter(struct http *h, const struct address *a)
 {
-    struct http_address key;
+    struct address key;
     struct http_peer *p;
 
-    http_address_subscriber(&key, a);
+    address_subscriber(&key, a);
     HASH_FIND(hh, h->peers, &key, sizeof key, p);
     if (!p) {
         p = calloc(1, sizeof *p);
@@ -58,20 +58,6 @@ http_accept_leave(struct http *h, struct http_peer **peer)
         HASH_DELETE(hh, h->peers, p);
         free(p);
     }
-}
-
-static bool
-read_address(struct http_address *out, const struct sockaddr *address)
-{
-    if (address->sa_family == AF_INET) {
-        http_address_ipv4(out, &((const struct sockaddr_in *)(const void *)address)->sin_addr);
-        return true;
-    }
-    if (address->sa_family == AF_INET6) {
-        memcpy(out->bytes, &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr, sizeof out->bytes);
-        return true;
-    }
-    return false;
 }
 
 /* ---- refusals ---- */
@@ -101,10 +87,10 @@ refuse(struct http *h, bool tls, int fd, bool linger, const char *reason)
 void
 http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, socklen_t len)
 {
-    struct http_address a;
+    struct address a;
     struct http_conn *c;
 
-    if (!read_address(&a, address)) {
+    if (!address_of(&a, NULL, address)) {
         close(fd);
         return;
     }
@@ -119,7 +105,7 @@ http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, soc
     }
     c->fd = fd;
     c->tls = tls;
-    c->trusted = http_address_within(&h->trusted, &a);
+    c->trusted = address_within(&h->trusted, &a);
     c->peer = c->trusted ? NULL : enter(h, &a);
     if (c->peer && c->peer->count > (unsigned)h->conf->http.max_connections_per_address) {
         http_accept_leave(h, &c->peer);

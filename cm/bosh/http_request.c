@@ -303,8 +303,8 @@ http_body_release(struct http_request *r)
 
 struct values {
     const char *name;
-    struct http_route *route;
-    void (*take)(struct http_route *r, const char *value);
+    struct address_route *route;
+    void (*take)(struct address_route *r, const char *value, size_t len);
 };
 
 static enum MHD_Result
@@ -314,7 +314,7 @@ see_value(void *arg, enum MHD_ValueKind kind, const char *name, const char *valu
 
     (void)kind;
     if (value && strcasecmp(name, v->name) == 0) {
-        v->take(v->route, value);
+        v->take(v->route, value, strlen(value));
     }
     return MHD_YES;
 }
@@ -332,17 +332,17 @@ see_proto(void *arg, enum MHD_ValueKind kind, const char *name, const char *valu
 
 /* X-Forwarded-For first: nearly every proxy sets it, and leaves a Forwarded of the client's invention alone. */
 static void
-read_route(const struct http_request *r, struct http_route *route)
+read_route(const struct http_request *r, struct address_route *route)
 {
     const struct http *h = r->conn->daemon->http;
-    struct values v = {"X-Forwarded-For", route, http_address_forwarded_for};
+    struct values v = {"X-Forwarded-For", route, address_forwarded_for};
 
     memset(route, 0, sizeof *route);
     route->trusted = &h->trusted;
     (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_value, &v);
     if (!route->any) {
         v.name = "Forwarded";
-        v.take = http_address_forwarded;
+        v.take = address_forwarded;
         (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_value, &v);
     }
 }
@@ -356,45 +356,39 @@ peer_of(const struct http_request *r)
 const char *
 http_address(const struct http_request *r)
 {
-    static char text[HTTP_ADDRESS_TEXT];
-    const struct sockaddr *peer = peer_of(r);
-    struct http_address a;
+    static char text[ADDRESS_TEXT];
+    struct address a;
 
     if (r->conn->trusted) {
-        struct http_route route = {0};
+        struct address_route route = {0};
 
         read_route(r, &route);
         if (route.known) {
-            http_address_print(&route.client, text);
+            address_print(&route.client, text);
             return text;
         }
     }
-    if (peer->sa_family == AF_INET) {
-        http_address_ipv4(&a, &((const struct sockaddr_in *)(const void *)peer)->sin_addr);
-    } else {
-        memcpy(a.bytes, &((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr, sizeof a.bytes);
+    text[0] = '\0';
+    if (address_of(&a, NULL, peer_of(r))) {
+        address_print(&a, text);
     }
-    http_address_print(&a, text);
     return text;
 }
 
 uint16_t
 http_port(const struct http_request *r)
 {
-    const struct sockaddr *peer = peer_of(r);
+    struct address a;
+    uint16_t port;
 
-    if (r->conn->trusted) {
-        return 0;
-    }
-    return ntohs(peer->sa_family == AF_INET ? ((const struct sockaddr_in *)(const void *)peer)->sin_port
-                                            : ((const struct sockaddr_in6 *)(const void *)peer)->sin6_port);
+    return !r->conn->trusted && address_of(&a, &port, peer_of(r)) ? port : 0;
 }
 
 bool
 http_secure(const struct http_request *r)
 {
     const char *proto = NULL;
-    struct http_route route = {0};
+    struct address_route route = {0};
 
     if (r->conn->tls) {
         return true;
@@ -404,7 +398,7 @@ http_secure(const struct http_request *r)
     }
     (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_proto, &proto);
     if (proto) {
-        return http_address_proto(proto);
+        return address_proto(proto, strlen(proto));
     }
     read_route(r, &route);
     return route.stated && route.secure;

@@ -1,7 +1,7 @@
 /* What of HTTP is decided from text: header lines, targets, lists of codings, patterns, what proxies say. The lines of
  * the input are fed in turn. */
-#include "cm/bosh/http_address.h"
 #include "cm/bosh/http_rules.h"
+#include "common/address.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -24,24 +24,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = malloc(size + 1);
     const char *const pattern[] = {text};
     const struct http_rules rules = {"/http-bind", pattern, 1, 1000};
-    struct http_net net = {.bits = 96};
-    struct http_nets nets = {&net, 1};
-    struct http_route route = {.trusted = &nets};
+    struct address_net net = {.bits = 96};
+    struct address_nets nets = {&net, 1};
+    struct address_route route = {.trusted = &nets};
     struct http_head head = {0};
-    struct http_address a;
-    char out[HTTP_ADDRESS_TEXT];
+    struct address a;
+    char out[ADDRESS_TEXT];
 
     memcpy(text, data, size);
     text[size] = '\0';
-    (void)http_address_net(&net, text);
-    http_address_forwarded(&route, text);
-    http_address_forwarded_for(&route, text);
-    (void)http_address_proto(text);
+    (void)address_net(&net, text);
+    address_forwarded(&route, text, size);
+    address_forwarded_for(&route, text, size);
+    (void)address_proto(text, size);
     (void)http_rules_gzip(text);
     (void)http_rules_echo(text);
-    if (http_address_parse(&a, text, size)) {
-        http_address_print(&a, out);
-        assert(http_address_parse(&route.client, out, strlen(out)));
+    if (address_parse(&a, text, size)) {
+        address_print(&a, out);
+        assert(address_parse(&route.client, out, strlen(out)));
         assert(memcmp(&a, &route.client, sizeof a) == 0);
     }
     if (size < 200) { /* whatever stars and question marks it holds, a pattern matches itself */

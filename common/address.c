@@ -1,6 +1,6 @@
-#include "http_address.h"
+#include "address.h"
 
-#include "common/fail.h"
+#include "fail.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -10,23 +10,43 @@
 static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 void
-http_address_ipv4(struct http_address *out, const void *four_bytes)
+address_ipv4(struct address *out, const void *four_bytes)
 {
     memcpy(out->bytes, mapped, sizeof mapped);
     memcpy(out->bytes + 12, four_bytes, 4);
 }
 
+bool
+address_of(struct address *out, uint16_t *port, const struct sockaddr *from)
+{
+    const struct sockaddr_in *four = (const void *)from;
+    const struct sockaddr_in6 *six = (const void *)from;
+
+    if (from->sa_family != AF_INET && from->sa_family != AF_INET6) {
+        return false;
+    }
+    if (from->sa_family == AF_INET) {
+        address_ipv4(out, &four->sin_addr);
+    } else {
+        memcpy(out->bytes, &six->sin6_addr, sizeof out->bytes);
+    }
+    if (port) {
+        *port = ntohs(from->sa_family == AF_INET ? four->sin_port : six->sin6_port);
+    }
+    return true;
+}
+
 static bool
-is_ipv4(const struct http_address *a)
+is_ipv4(const struct address *a)
 {
     return memcmp(a->bytes, mapped, sizeof mapped) == 0;
 }
 
 /* A bare address of len bytes. */
 static bool
-parse_bare(struct http_address *out, const char *text, size_t len)
+parse_bare(struct address *out, const char *text, size_t len)
 {
-    char copy[HTTP_ADDRESS_TEXT];
+    char copy[ADDRESS_TEXT];
     uint8_t four[4];
 
     if (len == 0 || len >= sizeof copy || memchr(text, '\0', len)) {
@@ -35,7 +55,7 @@ parse_bare(struct http_address *out, const char *text, size_t len)
     memcpy(copy, text, len);
     copy[len] = '\0';
     if (inet_pton(AF_INET, copy, four) == 1) {
-        http_address_ipv4(out, four);
+        address_ipv4(out, four);
         return true;
     }
     return inet_pton(AF_INET6, copy, out->bytes) == 1;
@@ -53,7 +73,7 @@ is_port(const char *text, size_t len)
 }
 
 bool
-http_address_parse(struct http_address *out, const char *text, size_t len)
+address_parse(struct address *out, const char *text, size_t len)
 {
     const char *colon;
 
@@ -77,7 +97,7 @@ http_address_parse(struct http_address *out, const char *text, size_t len)
 }
 
 int
-http_address_net(struct http_net *out, const char *text)
+address_net(struct address_net *out, const char *text)
 {
     const char *slash = strchr(text, '/');
     size_t len = slash ? (size_t)(slash - text) : strlen(text);
@@ -104,10 +124,10 @@ http_address_net(struct http_net *out, const char *text)
 }
 
 bool
-http_address_within(const struct http_nets *nets, const struct http_address *a)
+address_within(const struct address_nets *nets, const struct address *a)
 {
     for (size_t i = 0; i < nets->count; i++) {
-        const struct http_net *n = &nets->items[i];
+        const struct address_net *n = &nets->items[i];
         unsigned whole = n->bits / 8;
         unsigned mask = 0xff00U >> n->bits % 8 & 0xff;
 
@@ -120,10 +140,10 @@ http_address_within(const struct http_nets *nets, const struct http_address *a)
 }
 
 void
-http_address_print(const struct http_address *a, char out[HTTP_ADDRESS_TEXT])
+address_print(const struct address *a, char out[ADDRESS_TEXT])
 {
-    const char *done = is_ipv4(a) ? inet_ntop(AF_INET, a->bytes + 12, out, HTTP_ADDRESS_TEXT)
-                                  : inet_ntop(AF_INET6, a->bytes, out, HTTP_ADDRESS_TEXT);
+    const char *done = is_ipv4(a) ? inet_ntop(AF_INET, a->bytes + 12, out, ADDRESS_TEXT)
+                                  : inet_ntop(AF_INET6, a->bytes, out, ADDRESS_TEXT);
 
     if (!done) {
         out[0] = '\0';
@@ -131,7 +151,7 @@ http_address_print(const struct http_address *a, char out[HTTP_ADDRESS_TEXT])
 }
 
 void
-http_address_subscriber(struct http_address *out, const struct http_address *a)
+address_subscriber(struct address *out, const struct address *a)
 {
     *out = *a;
     if (!is_ipv4(a)) {
@@ -144,12 +164,12 @@ http_address_subscriber(struct http_address *out, const struct http_address *a)
 /* One hop, from the left: an address that is no trusted proxy takes the place of all before it, one that cannot be read
  * too. */
 static void
-take_hop(struct http_route *r, const char *text, size_t len, int secure)
+take_hop(struct address_route *r, const char *text, size_t len, int secure)
 {
-    struct http_address a;
-    bool readable = http_address_parse(&a, text, len);
+    struct address a;
+    bool readable = address_parse(&a, text, len);
 
-    if (readable && r->any && http_address_within(r->trusted, &a)) {
+    if (readable && r->any && address_within(r->trusted, &a)) {
         return;
     }
     r->any = true;
@@ -161,41 +181,62 @@ take_hop(struct http_route *r, const char *text, size_t len, int secure)
     r->secure = secure > 0;
 }
 
-void
-http_address_forwarded_for(struct http_route *r, const char *value)
+/* The list's characters at the beginning, or those that are none of them. */
+static size_t
+span(const char *s, const char *end, const char *set, bool in)
 {
-    while (*value != '\0') {
-        size_t len;
+    const char *from = s;
 
-        value += strspn(value, " \t,");
-        len = strcspn(value, " \t,");
-        if (len > 0) {
-            take_hop(r, value, len, -1);
+    while (s < end && (*s != '\0' && strchr(set, *s) != NULL) == in) {
+        s++;
+    }
+    return (size_t)(s - from);
+}
+
+void
+address_forwarded_for(struct address_route *r, const char *value, size_t len)
+{
+    const char *end = value + len;
+
+    while (value < end) {
+        size_t n;
+
+        value += span(value, end, " \t,", true);
+        n = span(value, end, " \t,", false);
+        if (n > 0) {
+            take_hop(r, value, n, -1);
         }
-        value += len;
+        value += n;
     }
 }
 
 /* The value of a Forwarded pair: a token or a quoted string (no address needs its escapes). Returns what follows. */
 static const char *
-pair_value(const char *s, const char **value, size_t *len)
+pair_value(const char *s, const char *end, const char **value, size_t *len)
 {
-    if (*s == '"') {
+    if (s < end && *s == '"') {
         *value = ++s;
-        while (*s != '\0' && *s != '"') {
-            s += *s == '\\' && s[1] != '\0' ? 2 : 1;
+        while (s < end && *s != '"') {
+            s += *s == '\\' && s + 1 < end ? 2 : 1;
         }
         *len = (size_t)(s - *value);
-        return *s == '"' ? s + 1 : s;
+        return s < end ? s + 1 : s;
     }
     *value = s;
-    *len = strcspn(s, " \t,;");
+    *len = span(s, end, " \t,;", false);
     return s + *len;
 }
 
-void
-http_address_forwarded(struct http_route *r, const char *value)
+static bool
+is_word(const char *s, size_t len, const char *word)
 {
+    return len == strlen(word) && strncasecmp(s, word, len) == 0;
+}
+
+void
+address_forwarded(struct address_route *r, const char *value, size_t len)
+{
+    const char *end = value + len;
     const char *hop = NULL;
     size_t hop_len = 0;
     int secure = -1;
@@ -204,48 +245,49 @@ http_address_forwarded(struct http_route *r, const char *value)
         const char *name;
         const char *v;
         size_t name_len;
-        size_t len;
+        size_t n;
 
-        value += strspn(value, " \t;");
-        if (*value == ',' || *value == '\0') {
+        value += span(value, end, " \t;", true);
+        if (value == end || *value == ',') {
             if (hop) {
                 take_hop(r, hop, hop_len, secure);
             }
             hop = NULL;
             secure = -1;
-            if (*value++ == '\0') {
+            if (value == end) {
                 return;
             }
+            value++;
             continue;
         }
         name = value;
-        name_len = strcspn(value, "=,; \t");
+        name_len = span(value, end, "=,; \t", false);
         value += name_len;
-        if (*value != '=') {
+        if (value == end || *value != '=') {
             continue;
         }
-        value = pair_value(value + 1, &v, &len);
-        if (name_len == 3 && strncasecmp(name, "for", 3) == 0) {
+        value = pair_value(value + 1, end, &v, &n);
+        if (is_word(name, name_len, "for")) {
             hop = v;
-            hop_len = len;
-        } else if (name_len == 5 && strncasecmp(name, "proto", 5) == 0) {
-            secure = len == 5 && strncasecmp(v, "https", 5) == 0;
+            hop_len = n;
+        } else if (is_word(name, name_len, "proto")) {
+            secure = is_word(v, n, "https");
         }
     }
 }
 
 bool
-http_address_proto(const char *value)
+address_proto(const char *value, size_t len)
 {
+    const char *end = value + len;
     const char *last = value;
-    size_t len;
 
-    for (const char *s = value; *s != '\0'; s++) {
+    for (const char *s = value; s < end; s++) {
         if (*s == ',') {
             last = s + 1;
         }
     }
-    last += strspn(last, " \t");
-    len = strcspn(last, " \t");
-    return (len == 5 && strncasecmp(last, "https", 5) == 0) || (len == 3 && strncasecmp(last, "wss", 3) == 0);
+    last += span(last, end, " \t", true);
+    len = span(last, end, " \t", false);
+    return is_word(last, len, "https") || is_word(last, len, "wss");
 }
