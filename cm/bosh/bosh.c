@@ -80,7 +80,7 @@ session_free(struct session *s)
         b->ended_count--;
     }
     ev_timer_stop(b->loop, &s->timer);
-    admit_leave(b, &s->address);
+    admit_leave(b->admit, &s->address);
     bosh_session_clear(&s->engine);
     free(s->ups);
     free(s->content_type);
@@ -203,7 +203,7 @@ create(struct bosh *b, struct http_request *r, const struct bosh_body *body)
         return;
     }
     struct session *s = session_new(b, body, domain);
-    cause = s == NULL ? -FAIL_NOMEM : admit_session(b, http_address(r), &s->address);
+    cause = s == NULL ? -FAIL_NOMEM : admit_session(b->admit, http_address(r), b->now, &s->address);
     if (cause < 0) {
         COUNT(bosh_sessions_refused);
         if (s != NULL)
@@ -345,10 +345,10 @@ bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const
     TAILQ_INIT(&b->dirty);
     TAILQ_INIT(&b->ended);
     set_limits(b);
-    b->tokens = conf->limits.new_sessions_per_second;
-    b->tokens_at = (double)bosh_clock(b) / 1000;
-    b->http = http_new(loop, conf, fds, count, &events, b);
+    b->admit = admit_new(conf, bosh_clock(b));
+    b->http = b->admit == NULL ? NULL : http_new(loop, conf, fds, count, &events, b);
     if (b->http == NULL) {
+        admit_free(&b->admit);
         free(b);
         return NULL;
     }
@@ -356,6 +356,7 @@ bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const
     b->ups = ups_new(loop, conf, LINK_ROLE_BOSH, instance, (uint32_t)conf->bosh.max_body, &bosh_up_events);
     if (b->ups == NULL) {
         http_free(&b->http);
+        admit_free(&b->admit);
         free(b);
         return NULL;
     }
@@ -417,5 +418,6 @@ bosh_free(struct bosh **bp)
     HASH_ITER(hh, b->sessions, s, next)
     session_free(s);
     ups_free(&b->ups);
+    admit_free(&b->admit);
     free(b);
 }

@@ -1,31 +1,22 @@
-/* bosh_glue: what bosh.c (sessions), bosh_ops.c (what the engine asks for), bosh_up.c (upstream streams) and
- * bosh_admit.c (limits) share. */
+/* bosh_glue: what bosh.c (sessions), bosh_ops.c (what the engine asks for) and bosh_up.c (upstream streams) share. */
 #ifndef BOSH_BOSH_GLUE_H
 #define BOSH_BOSH_GLUE_H
 
 #include "bosh.h"
 #include "bosh_session.h"
+#include "common/admit.h"
 #include "common/up.h"
 #include "http.h"
 
 #include <sys/queue.h>
 #include <uthash.h>
 
-enum { ADDRESS_SIZE = 46 };
-
-/** Sessions of one client address (IPv6: of one /64). */
-struct admit_address {
-    char key[ADDRESS_SIZE];
-    unsigned sessions;
-    UT_hash_handle hh;
-};
-
 struct session {
     struct bosh_session engine;
     struct bosh *bosh;
     struct up **ups; /* engine.stream_count of them; NULL when closed */
     unsigned up_count;
-    struct admit_address *address;
+    struct admit_entry *address;
     char *content_type; /* NULL: the default */
     ev_timer timer;
     uint64_t timer_at; /* ms; UINT64_MAX: not running */
@@ -49,9 +40,8 @@ struct bosh {
     struct ups *ups;
     struct session *sessions; /* hash by sid */
     struct session_list dirty, ended;
-    unsigned session_count, ended_count;
-    struct admit_address *addresses;
-    double tokens, tokens_at;        /* new sessions per second */
+    unsigned ended_count;
+    struct admit *admit;
     uint64_t now;                    /* ms, monotonic; refreshed by bosh_clock() */
     struct http_request *parsed_req; /* whose body `parsed` is */
     struct bosh_body parsed;
@@ -70,12 +60,6 @@ uint64_t bosh_clock(struct bosh *b);
 void bosh_touch(struct session *s);
 /** The operations of the engine (bosh_ops.c). */
 extern const struct bosh_ops bosh_ops;
-
-/* ---- bosh_admit.c ---- */
-
-/** Whether one more session may begin; counts it. 0 or a negative cause. */
-int admit_session(struct bosh *b, const char *address, struct admit_address **entry);
-void admit_leave(struct bosh *b, struct admit_address **entry);
 
 /* ---- bosh_up.c ---- */
 

@@ -170,9 +170,9 @@ op_ended(void *ctx, int cause)
     log_event(LOG_LVL_INFO, "session-end",
         "sid=%.8s cause=%s domain=%s address=%s seconds=%" PRIu64 " requests=%u answers=%u up=%" PRIu64
         " down=%" PRIu64,
-        e->sid, fail_word(cause), s->domain, s->address == NULL ? "" : s->address->key, (b->now - s->created_at) / 1000,
+        e->sid, fail_word(cause), s->domain, admit_address(s->address), (b->now - s->created_at) / 1000,
         e->requests_in, e->answers_out, e->elements_up, e->elements_down);
-    admit_leave(b, &s->address);
+    admit_leave(b->admit, &s->address);
     /* Who is late learns why, and a lost last answer can be asked for again; but not after silence: then the session
      * never was (10). */
     uint64_t keep = cause == FAIL_INACTIVITY || cause == FAIL_CLIENT_GONE ? 0 : e->inactivity;
