@@ -375,6 +375,31 @@ conn_secure(struct conn *c, struct tls_client *config, const char *server_name, 
     return 0;
 }
 
+int
+conn_secure_server_from(struct conn *c, struct tls_server *s, const void *bytes, size_t len)
+{
+    if (c->state != ST_OPEN || c->tls || c->out.len > 0) {
+        return -FAIL_INTERNAL;
+    }
+    c->tls = tls_new_server(s, c->fd);
+    if (!c->tls || tls_begin_with(c->tls, bytes, len) < 0) {
+        tls_free(&c->tls);
+        return -FAIL_NOMEM;
+    }
+    c->state = ST_HANDSHAKE;
+    if (len > 0) {
+        conn_mark_dirty(c);
+    }
+    conn_io_update(c);
+    return 0;
+}
+
+int
+conn_secure_server(struct conn *c, struct tls_server *s)
+{
+    return conn_secure_server_from(c, s, NULL, 0);
+}
+
 struct tls *
 conn_tls(struct conn *c)
 {

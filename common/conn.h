@@ -70,6 +70,15 @@ void conn_deadline(struct conn *c, double seconds);
  * written (it is flushed first; what the kernel does not take at once gives -FAIL_QUEUE_LIMIT). 0 or a cause. Called
  * inside CONN_DATA, what of that event comes after was sent in plain and is the caller's to judge. */
 int conn_secure(struct conn *c, struct tls_client *config, const char *server_name, const char *alpn);
+/** Starts TLS as a server on an accepted connection (from conn_new()): CONN_SECURED or CONN_ERROR (FAIL_TLS_HANDSHAKE,
+ * FAIL_UPSTREAM_RESET, FAIL_NOMEM) follows from the loop, no CONN_DATA before. Call it at once after conn_new(), before
+ * anything was read. How long the client may take is the owner's to bound: conn_deadline(). 0 or -FAIL_NOMEM,
+ * -FAIL_INTERNAL. conn_info.cause FAIL_CLOSED does not occur: a client that goes away within the handshake is
+ * FAIL_TLS_HANDSHAKE. */
+int conn_secure_server(struct conn *c, struct tls_server *s);
+/** The same when a part was read in plain (a PROXY header): called inside CONN_DATA with what of that event came after
+ * it; these bytes are the beginning of TLS, and are copied. */
+int conn_secure_server_from(struct conn *c, struct tls_server *s, const void *bytes, size_t len);
 /** Facts after CONN_SECURED. NULL when plain. */
 struct tls *conn_tls(struct conn *c);
 /** After this the output is written out, then (TLS close_notify and) shutdown, then CONN_EOF/CONN_ERROR, the last

@@ -1,6 +1,7 @@
 #include "tls.h"
 
 #include "fail.h"
+#include "tls_server.h"
 #include "tls_verify.h"
 
 #include <arpa/inet.h>
@@ -29,10 +30,11 @@ struct tls_client {
 
 struct tls {
     gnutls_session_t session;
-    struct tls_client *client;
-    char *name;    /* to verify, without the brackets of an address; also SNI */
-    char *words;   /* what verification has found */
-    uint8_t *left; /* bytes read from the socket for this session while another one took the stage */
+    struct tls_client *client; /* NULL: a server session */
+    struct tls_set *set;       /* of a server session: its certificates */
+    char *name;                /* to verify, without the brackets of an address; also SNI */
+    char *words;               /* what verification has found */
+    uint8_t *left;             /* bytes read from the socket for this session while another one took the stage */
     uint32_t left_off, left_len;
     int fd;
     int cause;    /* of verification, negative */
@@ -50,6 +52,9 @@ static struct {
 
 /* Trust is loaded once per process for all routes that use the system's, and lives as long as the process. */
 static gnutls_certificate_credentials_t system_trust, no_trust;
+
+/* All server sessions share these: the certificate is looked up with each handshake. */
+static gnutls_certificate_credentials_t serving;
 
 int
 tls_setup(void)
@@ -319,27 +324,40 @@ plain_name(const char *name)
     return n > 2 && name[0] == '[' && name[n - 1] == ']' ? strndup(name + 1, n - 2) : strdup(name);
 }
 
-struct tls *
-tls_new_client(struct tls_client *c, int fd, const char *server_name, const char *alpn)
+static struct tls *
+make_session(int fd, unsigned flags)
 {
     struct tls *t = calloc(1, sizeof *t);
 
     if (!t) {
         return NULL;
     }
-    t->client = c;
     t->fd = fd;
-    t->name = plain_name(server_name);
-    if (!t->name || gnutls_init(&t->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL | GNUTLS_NO_TICKETS |
-                                                 GNUTLS_KEY_SHARE_TOP) < 0) {
-        t->session = NULL;
-        tls_free(&t);
+    if (gnutls_init(&t->session, flags | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) < 0) {
+        free(t);
         return NULL;
     }
     gnutls_session_set_ptr(t->session, t);
     gnutls_transport_set_ptr2(t->session, t, (gnutls_transport_ptr_t)(intptr_t)fd);
     gnutls_transport_set_pull_function(t->session, pull);
     gnutls_transport_set_pull_timeout_function(t->session, pull_timeout);
+    return t;
+}
+
+struct tls *
+tls_new_client(struct tls_client *c, int fd, const char *server_name, const char *alpn)
+{
+    struct tls *t = make_session(fd, GNUTLS_CLIENT | GNUTLS_NO_TICKETS | GNUTLS_KEY_SHARE_TOP);
+
+    if (!t) {
+        return NULL;
+    }
+    t->client = c;
+    t->name = plain_name(server_name);
+    if (!t->name) {
+        tls_free(&t);
+        return NULL;
+    }
     if (gnutls_priority_set(t->session, c->priorities) < 0 ||
         gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, c->credentials) < 0 ||
         (!is_address(t->name) && gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, t->name, strlen(t->name)) < 0)) {
@@ -352,6 +370,71 @@ tls_new_client(struct tls_client *c, int fd, const char *server_name, const char
         gnutls_alpn_set_protocols(t->session, &protocol, 1, 0);
     }
     return t;
+}
+
+/* Called within the handshake of a server session. */
+static int
+serve(gnutls_session_t session, const gnutls_datum_t *issuers, int issuer_count,
+    const gnutls_pk_algorithm_t *algorithms, int algorithm_count, gnutls_pcert_st **pcert, unsigned *count,
+    gnutls_privkey_t *key)
+{
+    const struct tls *t = gnutls_session_get_ptr(session);
+
+    (void)issuers;
+    (void)issuer_count;
+    (void)algorithms;
+    (void)algorithm_count;
+    tls_set_choose(t->set, session, pcert, count, key);
+    return 0;
+}
+
+struct tls *
+tls_new_server(struct tls_server *s, int fd)
+{
+    static unsigned char http[] = "http/1.1";
+    const gnutls_datum_t protocol = {http, sizeof http - 1};
+    struct tls *t;
+
+    if (!serving) {
+        if (gnutls_certificate_allocate_credentials(&serving) < 0) {
+            serving = NULL;
+            return NULL;
+        }
+        gnutls_certificate_set_retrieve_function2(serving, serve);
+    }
+    t = make_session(fd, GNUTLS_SERVER);
+    if (!t) {
+        return NULL;
+    }
+    t->set = tls_server_equip(s, t->session);
+    if (!t->set || gnutls_credentials_set(t->session, GNUTLS_CRD_CERTIFICATE, serving) < 0 ||
+        gnutls_alpn_set_protocols(t->session, &protocol, 1, 0) < 0) {
+        tls_free(&t);
+    }
+    return t;
+}
+
+int
+tls_begin_with(struct tls *t, const void *bytes, size_t len)
+{
+    assert(t->left_len == 0 && len <= UINT32_MAX);
+    if (len == 0) {
+        return 0;
+    }
+    t->left = malloc(len);
+    if (!t->left) {
+        return -FAIL_NOMEM;
+    }
+    memcpy(t->left, bytes, len);
+    t->left_off = 0;
+    t->left_len = (uint32_t)len;
+    return 0;
+}
+
+bool
+tls_resumed(const struct tls *t)
+{
+    return gnutls_session_is_resumed(t->session) != 0;
 }
 
 int
@@ -449,6 +532,7 @@ tls_free(struct tls **t)
     if ((*t)->session) {
         gnutls_deinit((*t)->session);
     }
+    tls_set_release(&(*t)->set);
     free((*t)->name);
     free((*t)->words);
     free((*t)->left);
@@ -478,7 +562,8 @@ tls_error(struct tls *t)
     if (t->last == GNUTLS_E_FATAL_ALERT_RECEIVED || t->last == GNUTLS_E_WARNING_ALERT_RECEIVED) {
         const char *alert = gnutls_alert_get_name(gnutls_alert_get(t->session));
 
-        snprintf(text, sizeof text, "the server sent the alert: %s", alert ? alert : "unknown");
+        snprintf(
+            text, sizeof text, "the %s sent the alert: %s", t->client ? "server" : "client", alert ? alert : "unknown");
         return text;
     }
     return gnutls_strerror(t->last);

@@ -32,7 +32,7 @@ void tls_client_free(struct tls_client **c);
  * wildcards), an XmppAddr or an SRVName. alpn may be NULL ("xmpp-client" for direct TLS, XEP-0368). */
 struct tls *tls_new_client(struct tls_client *c, int fd, const char *server_name, const char *alpn);
 /** Goes on with the handshake. 1: done; 0: wait for tls_wants_write() ? writable : readable; < 0: FAIL_TLS_HANDSHAKE,
- * FAIL_TLS_EXPIRED, FAIL_TLS_NAME, FAIL_TLS_UNTRUSTED. */
+ * FAIL_TLS_EXPIRED, FAIL_TLS_NAME, FAIL_TLS_UNTRUSTED (a server only the first). */
 int tls_handshake(struct tls *t);
 bool tls_wants_write(const struct tls *t);
 /** Whether tls_read() has bytes to give that the socket will not announce: read before tls_read() returned 0, e.g.
@@ -51,16 +51,35 @@ const char *tls_facts(struct tls *t);
 /** The last library error in words, for the log. */
 const char *tls_error(struct tls *t);
 
-/* ---- server certificates for libmicrohttpd's HTTPS ---- */
+/* ---- server certificates, and server sessions ---- */
 
-/** A set of certificates and keys (PEM chains), chosen by SNI; the first is the default. Reads files; message in
- * `error`. */
+/** A set of certificates and keys (PEM chains), chosen by SNI: the first whose names match, else the first of all; with
+ * the key of its session tickets. Reads files. `priorities`: a gnutls priority string, NULL or "": our default (TLS 1.3
+ * and 1.2, forward secrecy and AEAD only, our order counts, X25519 first). NULL on failure, and a message for the
+ * operator in `error`. */
 struct tls_server;
-struct tls_server *tls_server_new(
-    const char *const *certificates, const char *const *keys, size_t count, char *error, size_t size);
+struct tls_server *tls_server_new(const char *const *certificates, const char *const *keys, size_t count,
+    const char *priorities, char *error, size_t size);
+/** Reads the files (the same ones or others) for sessions to come; living sessions and issued tickets stay as they are.
+ * 0, or -FAIL_CONF, -FAIL_NOMEM and a message: then nothing has changed. */
+int tls_server_reload(struct tls_server *s, const char *const *certificates, const char *const *keys, size_t count,
+    char *error, size_t size);
+/** Sessions of tls_new_server() may outlive it. Those that chose by tls_server_choose() may not. */
 void tls_server_free(struct tls_server **s);
+/** The priority string in use. */
+const char *tls_server_priorities(const struct tls_server *s);
 /** The certificate for a TLS session in a form for MHD_OPTION_HTTPS_CERT_CALLBACK: `session` is a gnutls_session_t,
- * *pcert a gnutls_pcert_st *, *key a gnutls_privkey_t. Returns 0 or -1. */
+ * *pcert a gnutls_pcert_st *, *key a gnutls_privkey_t. Returns 0 or -1. After a reload they stay valid for longer than
+ * a handshake may take (an hour). */
 int tls_server_choose(struct tls_server *s, void *session, void *pcert, unsigned *pcert_length, void *key);
+
+/** A server session on an accepted non-blocking socket: tls_handshake() and so on, as above. ALPN: http/1.1 when the
+ * client offers it, else none. Tickets are issued and accepted. NULL: out of memory. */
+struct tls *tls_new_server(struct tls_server *s, int fd);
+/** Before the first tls_handshake(): bytes that were read from the socket already (after a PROXY header) and belong to
+ * the session; they are copied. 0 or -FAIL_NOMEM. */
+int tls_begin_with(struct tls *t, const void *bytes, size_t len);
+/** Whether the session was resumed by a ticket. */
+bool tls_resumed(const struct tls *t);
 
 #endif

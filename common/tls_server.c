@@ -1,15 +1,25 @@
 /* The certificates of our own HTTPS and wss listeners. */
-#include "fail.h"
-#include "tls.h"
+#include "tls_server.h"
 
-#include <gnutls/abstract.h>
-#include <gnutls/gnutls.h>
+#include "fail.h"
+
 #include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { CHAIN_MAX = 16 };
+/* Only exchanges with forward secrecy, only authenticated ciphers. Our order counts: AES runs in hardware nearly
+ * everywhere, X25519 is the cheapest. */
+#define PRIORITIES                                                                                                     \
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA:-CIPHER-ALL:+AES-256-GCM:+AES-128-GCM:"                  \
+    "+CHACHA20-POLY1305:-MAC-ALL:+AEAD:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"                    \
+    "%SERVER_PRECEDENCE"
+
+enum {
+    CHAIN_MAX = 16,
+    LENT_SECONDS = 3600 /* how long a replaced set is kept that was lent to handshakes whose end is not ours to see */
+};
 
 struct entry {
     gnutls_pcert_st chain[CHAIN_MAX];
@@ -18,10 +28,24 @@ struct entry {
     gnutls_x509_crt_t leaf; /* for its names */
 };
 
-struct tls_server {
+struct tls_set {
+    struct tls_set *next; /* in the list of replaced ones */
+    time_t replaced;      /* monotonic */
     size_t count;
+    unsigned refs;
+    bool lent; /* by tls_server_choose() */
     struct entry entries[];
 };
+
+struct tls_server {
+    struct tls_set *set;
+    struct tls_set *old; /* lent and replaced, the youngest first */
+    char *words;         /* the priority string */
+    gnutls_priority_t priorities;
+    gnutls_datum_t ticket_key;
+};
+
+/* ---- certificates ---- */
 
 static int
 load_chain(struct entry *e, const char *file)
@@ -97,28 +121,164 @@ load(struct entry *e, const char *certificate, const char *key, char *error, siz
     return 0;
 }
 
-struct tls_server *
-tls_server_new(const char *const *certificates, const char *const *keys, size_t count, char *error, size_t size)
+static void
+free_entry(struct entry *e)
 {
-    struct tls_server *s;
+    for (unsigned k = 0; k < e->count; k++) {
+        gnutls_pcert_deinit(&e->chain[k]);
+    }
+    if (e->key) {
+        gnutls_privkey_deinit(e->key);
+    }
+    if (e->leaf) {
+        gnutls_x509_crt_deinit(e->leaf);
+    }
+}
 
+void
+tls_set_release(struct tls_set **set)
+{
+    struct tls_set *s = *set;
+
+    *set = NULL;
+    if (!s || --s->refs > 0) {
+        return;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        free_entry(&s->entries[i]);
+    }
+    free(s);
+}
+
+/* One reference is the caller's. 0 or a cause, and then a message. */
+static int
+make_set(struct tls_set **out, const char *const *certificates, const char *const *keys, size_t count, char *error,
+    size_t size)
+{
+    struct tls_set *s;
+    int r;
+
+    *out = NULL;
     if (count == 0) {
         snprintf(error, size, "no certificate");
-        return NULL;
+        return -FAIL_CONF;
     }
     s = calloc(1, sizeof *s + count * sizeof s->entries[0]);
     if (!s) {
         snprintf(error, size, "%s", fail_text(FAIL_NOMEM));
-        return NULL;
+        return -FAIL_NOMEM;
     }
+    s->refs = 1;
     s->count = count;
     for (size_t i = 0; i < count; i++) {
-        if (load(&s->entries[i], certificates[i], keys[i], error, size) < 0) {
-            tls_server_free(&s);
-            return NULL;
+        r = load(&s->entries[i], certificates[i], keys[i], error, size);
+        if (r < 0) {
+            tls_set_release(&s);
+            return r;
         }
     }
+    *out = s;
+    return 0;
+}
+
+void
+tls_set_choose(
+    struct tls_set *set, gnutls_session_t session, gnutls_pcert_st **pcert, unsigned *count, gnutls_privkey_t *key)
+{
+    char name[256];
+    size_t size = sizeof name - 1;
+    unsigned kind = 0;
+    struct entry *e = &set->entries[0];
+
+    if (gnutls_server_name_get(session, name, &size, &kind, 0) == 0 && kind == GNUTLS_NAME_DNS) {
+        name[size] = '\0';
+        for (size_t i = 0; i < set->count; i++) {
+            if (gnutls_x509_crt_check_hostname(set->entries[i].leaf, name)) {
+                e = &set->entries[i];
+                break;
+            }
+        }
+    }
+    *pcert = e->chain;
+    *count = e->count;
+    *key = e->key;
+}
+
+/* ---- servers ---- */
+
+struct tls_server *
+tls_server_new(const char *const *certificates, const char *const *keys, size_t count, const char *priorities,
+    char *error, size_t size)
+{
+    struct tls_server *s = calloc(1, sizeof *s);
+    const char *at = "";
+    int r;
+
+    if (s) {
+        s->words = strdup(priorities && *priorities ? priorities : PRIORITIES);
+    }
+    if (!s || !s->words || gnutls_session_ticket_key_generate(&s->ticket_key) < 0) {
+        snprintf(error, size, "%s", fail_text(FAIL_NOMEM));
+        tls_server_free(&s);
+        return NULL;
+    }
+    r = gnutls_priority_init(&s->priorities, s->words, &at);
+    if (r < 0) {
+        s->priorities = NULL;
+        snprintf(error, size, "TLS priorities: %s at \"%.60s\"", gnutls_strerror(r), at ? at : "");
+        tls_server_free(&s);
+        return NULL;
+    }
+    if (make_set(&s->set, certificates, keys, count, error, size) < 0) {
+        tls_server_free(&s);
+    }
     return s;
+}
+
+static time_t
+seconds(void)
+{
+    struct timespec now = {0};
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* Frees a list of replaced sets. */
+static void
+release_all(struct tls_set **list)
+{
+    while (*list) {
+        struct tls_set *s = *list;
+
+        *list = s->next;
+        tls_set_release(&s);
+    }
+}
+
+int
+tls_server_reload(struct tls_server *s, const char *const *certificates, const char *const *keys, size_t count,
+    char *error, size_t size)
+{
+    struct tls_set *set, **place = &s->old;
+    int r = make_set(&set, certificates, keys, count, error, size);
+
+    if (r < 0) {
+        return r;
+    }
+    while (*place && seconds() - (*place)->replaced < LENT_SECONDS) {
+        place = &(*place)->next;
+    }
+    release_all(place);
+    if (s->set->lent) {
+        s->set->replaced = seconds();
+        s->set->next = s->old;
+        s->old = s->set;
+    } else {
+        tls_set_release(&s->set);
+    }
+    s->set = set;
+    return 0;
 }
 
 void
@@ -127,42 +287,41 @@ tls_server_free(struct tls_server **s)
     if (!s || !*s) {
         return;
     }
-    for (size_t i = 0; i < (*s)->count; i++) {
-        struct entry *e = &(*s)->entries[i];
-
-        for (unsigned k = 0; k < e->count; k++) {
-            gnutls_pcert_deinit(&e->chain[k]);
-        }
-        if (e->key) {
-            gnutls_privkey_deinit(e->key);
-        }
-        if (e->leaf) {
-            gnutls_x509_crt_deinit(e->leaf);
-        }
+    tls_set_release(&(*s)->set);
+    release_all(&(*s)->old);
+    if ((*s)->priorities) {
+        gnutls_priority_deinit((*s)->priorities);
     }
+    if ((*s)->ticket_key.data) {
+        gnutls_memset((*s)->ticket_key.data, 0, (*s)->ticket_key.size);
+        gnutls_free((*s)->ticket_key.data);
+    }
+    free((*s)->words);
     free(*s);
     *s = NULL;
+}
+
+const char *
+tls_server_priorities(const struct tls_server *s)
+{
+    return s->words;
 }
 
 int
 tls_server_choose(struct tls_server *s, void *session, void *pcert, unsigned *pcert_length, void *key)
 {
-    char name[256];
-    size_t size = sizeof name - 1;
-    unsigned kind = 0;
-    struct entry *e = &s->entries[0];
-
-    if (gnutls_server_name_get(session, name, &size, &kind, 0) == 0 && kind == GNUTLS_NAME_DNS) {
-        name[size] = '\0';
-        for (size_t i = 0; i < s->count; i++) {
-            if (gnutls_x509_crt_check_hostname(s->entries[i].leaf, name)) {
-                e = &s->entries[i];
-                break;
-            }
-        }
-    }
-    *(gnutls_pcert_st **)pcert = e->chain;
-    *pcert_length = e->count;
-    *(gnutls_privkey_t *)key = e->key;
+    s->set->lent = true;
+    tls_set_choose(s->set, session, pcert, pcert_length, key);
     return 0;
+}
+
+struct tls_set *
+tls_server_equip(struct tls_server *s, gnutls_session_t session)
+{
+    if (gnutls_priority_set(session, s->priorities) < 0 ||
+        gnutls_session_ticket_enable_server(session, &s->ticket_key) < 0) {
+        return NULL;
+    }
+    s->set->refs++;
+    return s->set;
 }

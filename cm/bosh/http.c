@@ -29,8 +29,6 @@ enum {
 
 static const double TRIM_SECONDS = 10;
 static const double PARKING_SECONDS = 0.02;
-static const char priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:"
-                                 "+GROUP-SECP384R1";
 
 /* The library hands its certificate callback nothing of ours. One set per process. */
 static struct tls_server *certificates;
@@ -119,7 +117,7 @@ daemon_new(struct http *h, bool tls)
 {
     struct http_daemon *d = calloc(1, sizeof *d);
     const struct conf *conf = h->conf;
-    const char *priority = conf->tls.priorities ? conf->tls.priorities : priorities;
+    const char *priority = tls ? tls_server_priorities(certificates) : "";
     struct MHD_OptionItem secure[] = {
         {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)choose_certificate},
         {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priority},
@@ -208,7 +206,7 @@ load_certificates(const struct conf *conf)
             keys[i] = conf->tls.certificates[i].key;
         }
         tls_server_free(&certificates);
-        certificates = tls_server_new(files, keys, n, error, sizeof error);
+        certificates = tls_server_new(files, keys, n, conf->tls.priorities, error, sizeof error);
     }
     free(files);
     free(keys);

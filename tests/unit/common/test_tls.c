@@ -69,13 +69,13 @@ test_server_configuration_errors_are_named(void **state)
     char error[700] = "";
 
     (void)state;
-    assert_null(tls_server_new(&certificate, &key, 1, error, sizeof error));
+    assert_null(tls_server_new(&certificate, &key, 1, NULL, error, sizeof error));
     assert_non_null(strstr(error, "does not belong"));
-    assert_null(tls_server_new(&certificate, &none, 1, error, sizeof error));
+    assert_null(tls_server_new(&certificate, &none, 1, NULL, error, sizeof error));
     assert_non_null(strstr(error, none));
-    assert_null(tls_server_new(&none, &none, 1, error, sizeof error));
+    assert_null(tls_server_new(&none, &none, 1, NULL, error, sizeof error));
     assert_non_null(strstr(error, none));
-    assert_null(tls_server_new(NULL, NULL, 0, error, sizeof error));
+    assert_null(tls_server_new(NULL, NULL, 0, NULL, error, sizeof error));
 }
 
 static void

@@ -140,7 +140,7 @@ peer_main(int fd, const char *const *certificates, const char *const *keys, size
     int r;
 
     alarm(20);
-    peer_server = tls_server_new(certificates, keys, count, error, sizeof error);
+    peer_server = tls_server_new(certificates, keys, count, NULL, error, sizeof error);
     if (!peer_server) {
         fprintf(stderr, "%s\n", error);
         _exit(1);
