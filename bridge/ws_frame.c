@@ -315,9 +315,6 @@ decode(struct ws_decoder *d, uint8_t *bytes, size_t len, struct ws_event *ev)
             return take_control(d, &h, bytes, len, ev);
         }
         begin_data(d, &h);
-        if (h.len != 0 && len == h.size) {
-            return (long)h.size;
-        }
     }
     r = take_data(d, bytes + h.size, len - h.size, ev);
     return r < 0 ? r : (long)(h.size + ev->len);
