@@ -15,7 +15,7 @@ struct admit_entry {
 };
 
 struct admit {
-    const struct conf *conf;
+    unsigned total, per_address, per_second;
     struct admit_entry *entries;
     unsigned count;
     double tokens;
@@ -23,13 +23,15 @@ struct admit {
 };
 
 struct admit *
-admit_new(const struct conf *conf, uint64_t now)
+admit_new(unsigned total, unsigned per_address, unsigned per_second, uint64_t now)
 {
     struct admit *a = calloc(1, sizeof *a);
     if (a == NULL)
         return NULL;
-    a->conf = conf;
-    a->tokens = conf->limits.new_sessions_per_second;
+    a->total = total;
+    a->per_address = per_address;
+    a->per_second = per_second;
+    a->tokens = per_second;
     a->tokens_at = now;
     return a;
 }
@@ -45,7 +47,9 @@ admit_free(struct admit **a)
 static bool
 take_token(struct admit *a, uint64_t now)
 {
-    double rate = a->conf->limits.new_sessions_per_second;
+    double rate = a->per_second;
+    if (a->per_second == 0)
+        return true;
     a->tokens += now <= a->tokens_at ? 0 : (double)(now - a->tokens_at) / 1000 * rate;
     a->tokens_at = now;
     if (a->tokens > rate)
@@ -61,12 +65,12 @@ admit_session(struct admit *a, const char *address, uint64_t now, struct admit_e
 {
     struct address whole, key = {{0}};
     struct admit_entry *e;
-    if (a->count >= (unsigned)a->conf->limits.sessions)
+    if (a->count >= a->total)
         return -FAIL_SESSION_LIMIT;
     if (address_parse(&whole, address, strlen(address)))
         address_subscriber(&key, &whole);
     HASH_FIND(hh, a->entries, &key, sizeof key, e);
-    if (e != NULL && e->sessions >= (unsigned)a->conf->limits.sessions_per_address)
+    if (e != NULL && e->sessions >= a->per_address)
         return -FAIL_ADDRESS_LIMIT;
     if (!take_token(a, now))
         return -FAIL_RATE_LIMIT;

@@ -34,6 +34,24 @@
     X(bosh_bad_sids, c, "requests with an unknown sid")                                                                \
     X(bosh_pauses, c, "sessions paused")                                                                               \
     X(bosh_undelivered, c, "stanzas returned as undeliverable")                                                        \
+    X(ws_connections, g, "WebSocket connections open, handshakes included")                                            \
+    X(ws_accepted, c, "connections accepted for WebSocket")                                                            \
+    X(ws_handed_over, c, "connections taken over from the plain HTTP port")                                            \
+    X(ws_refused, c, "connections refused by a limit")                                                                 \
+    X(ws_handshakes, c, "WebSocket handshakes done")                                                                   \
+    X(ws_bad_handshakes, c, "WebSocket handshakes refused as malformed or not allowed")                                \
+    X(ws_timeouts, c, "WebSocket handshakes that took too long")                                                       \
+    X(ws_tls_failed, c, "TLS handshakes of WebSocket clients that failed")                                             \
+    X(ws_tls_resumed, c, "TLS sessions of WebSocket clients resumed by a ticket")                                      \
+    X(ws_sessions, g, "WebSocket clients with a stream")                                                               \
+    X(ws_messages_in, c, "messages from WebSocket clients")                                                            \
+    X(ws_messages_out, c, "messages to WebSocket clients")                                                             \
+    X(ws_bytes_in, c, "bytes of messages from WebSocket clients")                                                      \
+    X(ws_bytes_out, c, "bytes of messages to WebSocket clients")                                                       \
+    X(ws_deflate_saved, c, "bytes saved by permessage-deflate, both ways")                                             \
+    X(ws_pings, c, "pings sent to WebSocket clients")                                                                  \
+    X(ws_stalls, c, "times a WebSocket client was not read for lack of credit")                                        \
+    X(ws_congested, c, "times a WebSocket client did not read what it was sent")                                       \
     X(elements_up, c, "elements from clients")                                                                         \
     X(elements_down, c, "elements to clients")                                                                         \
     X(bytes_up, c, "bytes of elements from clients")                                                                   \

@@ -345,7 +345,8 @@ bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const
     TAILQ_INIT(&b->dirty);
     TAILQ_INIT(&b->ended);
     set_limits(b);
-    b->admit = admit_new(conf, bosh_clock(b));
+    b->admit = admit_new((unsigned)conf->limits.sessions, (unsigned)conf->limits.sessions_per_address,
+        (unsigned)conf->limits.new_sessions_per_second, bosh_clock(b));
     b->http = b->admit == NULL ? NULL : http_new(loop, conf, fds, count, &events, b);
     if (b->http == NULL) {
         admit_free(&b->admit);

@@ -8,21 +8,10 @@
 
 #include <cmocka.h>
 
-static struct conf
-limits(int sessions, int per_address, int per_second)
-{
-    struct conf c = {0};
-    c.limits.sessions = sessions;
-    c.limits.sessions_per_address = per_address;
-    c.limits.new_sessions_per_second = per_second;
-    return c;
-}
-
 static void
 test_the_total_is_bounded_and_room_comes_back(void **state)
 {
-    struct conf c = limits(2, 10, 100);
-    struct admit *a = admit_new(&c, 1000);
+    struct admit *a = admit_new(2, 10, 100, 1000);
     struct admit_entry *e[3] = {NULL};
     (void)state;
     assert_int_equal(admit_session(a, "192.0.2.1", 1000, &e[0]), 0);
@@ -45,8 +34,7 @@ test_the_total_is_bounded_and_room_comes_back(void **state)
 static void
 test_ipv6_is_counted_by_its_64(void **state)
 {
-    struct conf c = limits(100, 2, 100);
-    struct admit *a = admit_new(&c, 0);
+    struct admit *a = admit_new(100, 2, 100, 0);
     struct admit_entry *e[5] = {NULL};
     (void)state;
     assert_int_equal(admit_session(a, "2001:db8:1:2::1", 0, &e[0]), 0);
@@ -64,8 +52,7 @@ test_ipv6_is_counted_by_its_64(void **state)
 static void
 test_the_rate_is_a_bucket_one_second_deep(void **state)
 {
-    struct conf c = limits(1000, 1000, 4);
-    struct admit *a = admit_new(&c, 5000);
+    struct admit *a = admit_new(1000, 1000, 4, 5000);
     struct admit_entry *e[16] = {NULL};
     unsigned n = 0;
     (void)state;
@@ -82,6 +69,20 @@ test_the_rate_is_a_bucket_one_second_deep(void **state)
     admit_free(&a);
 }
 
+static void
+test_without_a_rate_any_number_begins(void **state)
+{
+    struct admit *a = admit_new(5000, 5000, 0, 0);
+    struct admit_entry *e[5000] = {NULL};
+    (void)state;
+    for (int i = 0; i < 5000; i++)
+        assert_int_equal(admit_session(a, "192.0.2.1", 0, &e[i]), 0);
+    for (int i = 0; i < 5000; i++)
+        admit_leave(a, &e[i]);
+    assert_int_equal(admit_count(a), 0);
+    admit_free(&a);
+}
+
 int
 main(void)
 {
@@ -89,6 +90,7 @@ main(void)
         cmocka_unit_test(test_the_total_is_bounded_and_room_comes_back),
         cmocka_unit_test(test_ipv6_is_counted_by_its_64),
         cmocka_unit_test(test_the_rate_is_a_bucket_one_second_deep),
+        cmocka_unit_test(test_without_a_rate_any_number_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
