@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { REPORT_AFTER = 1000 /* ms: an answer not acknowledged for that long is worth a report (9.2) */ };
+
 /* ---- one answer ---- */
 
 /* What one answer is made of; it belongs to at most one stream (16.4). */
@@ -248,7 +250,44 @@ bosh_answer_evict(struct bosh_session *s)
         }
         if (oldest == NULL || (kept <= s->requests && !(oldest->pause && kept == s->requests)))
             return;
+        if (s->ack && oldest->rid > s->acked && !oldest->pause)
+            return;
         bosh_answer_release(s, oldest);
+    }
+}
+
+/* The client has all answers up to a rid: each stream hears of its last one. */
+static void
+tell_arrived(struct bosh_session *s, uint64_t ack)
+{
+    uint64_t last[BOSH_STREAM_INDICES] = {0};
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        struct bosh_slot *slot = &s->slots[i];
+        if (slot->state != SLOT_ANSWERED || slot->rid > ack)
+            continue;
+        if (slot->number > last[slot->stream])
+            last[slot->stream] = slot->number;
+        slot->number = 0;
+    }
+    for (unsigned i = 0; i < s->stream_count; i++)
+        if (last[i] > 0)
+            s->ops->done(s->ctx, i, last[i]);
+}
+
+void
+bosh_answer_acked(struct bosh_session *s, const struct bosh_body *body, uint64_t now)
+{
+    if (!s->ack)
+        return;
+    /* 9.2: no ack on a request says that all answers have arrived */
+    uint64_t ack = body->ack > 0 ? body->ack : body->rid - 1;
+    if (ack > s->acked && ack < s->next_rid)
+        s->acked = ack;
+    tell_arrived(s, ack);
+    const struct bosh_slot *missing = ack < UINT64_MAX ? bosh_session_slot(s, ack + 1) : NULL;
+    if (missing != NULL && missing->state == SLOT_ANSWERED && now - missing->since >= REPORT_AFTER) {
+        s->report = missing->rid;
+        s->report_at = missing->since;
     }
 }
 

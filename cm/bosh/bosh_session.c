@@ -8,8 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-enum { REPORT_AFTER = 1000 /* ms: an answer not acknowledged for that long is worth a report (9.2) */ };
-
 static unsigned
 at_most(int64_t asked, unsigned by_default, unsigned max)
 {
@@ -88,15 +86,15 @@ keep_key(struct bosh_session *s, const struct bosh_slot *slot, const char *key)
 }
 
 static int
-init_keys(struct bosh_session *s, const char *newkey)
+begin_keys(struct bosh_session *s, const char *newkey)
 {
     if (newkey == NULL)
         return 0;
     if (strlen(newkey) != BOSH_KEY_SIZE - 1)
         return -FAIL_BAD_REQUEST;
-    s->key = strdup(newkey);
     s->slot_keys = calloc(s->slot_count, BOSH_KEY_SIZE);
-    return s->key == NULL || s->slot_keys == NULL ? -FAIL_NOMEM : 0;
+    s->key = s->slot_keys == NULL ? NULL : strdup(newkey);
+    return s->key == NULL ? -FAIL_NOMEM : 0;
 }
 
 static void
@@ -136,7 +134,7 @@ bosh_session_init(struct bosh_session *s, const struct bosh_limits *limits, cons
     init_numbers(s, body);
     s->slot_count = (uint8_t)(2 * s->requests + 3);
     s->slots = calloc(s->slot_count, sizeof *s->slots);
-    int r = s->slots == NULL || bosh_stream_add(s) < 0 ? -FAIL_NOMEM : init_keys(s, body->newkey);
+    int r = s->slots == NULL || bosh_stream_add(s) < 0 ? -FAIL_NOMEM : begin_keys(s, body->newkey);
     if (r < 0) {
         bosh_session_clear(s);
         return r;
@@ -298,7 +296,9 @@ repeat_key_matches(const struct bosh_session *s, const struct bosh_slot *slot, c
         return true;
     const char *kept = s->slot_keys + (size_t)(slot - s->slots) * BOSH_KEY_SIZE;
     const char *given = body->key != NULL ? body->key : body->newkey;
-    return given != NULL && strcasecmp(kept, given) == 0;
+    if (kept[0] == '\0' && slot->state == SLOT_EARLY) /* it came before the first key; its turn will tell */
+        return true;
+    return strcasecmp(kept, given == NULL ? "" : given) == 0;
 }
 
 static void
@@ -337,27 +337,6 @@ repeat(struct bosh_session *s, struct bosh_slot *slot, void *req, const struct b
 }
 
 /* ---- processing in rid order ---- */
-
-static void
-note_ack(struct bosh_session *s, const struct bosh_body *body, uint64_t now)
-{
-    if (!s->ack)
-        return;
-    /* 9.2: no ack on a request says that all answers have arrived */
-    uint64_t ack = body->ack > 0 ? body->ack : body->rid - 1;
-    for (unsigned i = 0; i < s->slot_count; i++) {
-        struct bosh_slot *slot = &s->slots[i];
-        if (slot->state != SLOT_ANSWERED)
-            continue;
-        if (slot->rid <= ack && slot->number > 0) {
-            s->ops->done(s->ctx, slot->stream, slot->number);
-            slot->number = 0;
-        } else if (slot->rid == ack + 1 && now - slot->since >= REPORT_AFTER) {
-            s->report = slot->rid;
-            s->report_at = slot->since;
-        }
-    }
-}
 
 void
 bosh_session_hurry(struct bosh_session *s)
@@ -419,6 +398,23 @@ act(struct bosh_session *s, struct bosh_slot *slot, const struct bosh_body *body
     }
 }
 
+/* The key by which the next one is checked (15.4); a sequence may also begin later than with the session. */
+static int
+use_key(struct bosh_session *s, const struct bosh_slot *slot, const struct bosh_body *body)
+{
+    if (s->key == NULL) {
+        int r = begin_keys(s, body->newkey);
+        keep_key(s, slot, body->newkey);
+        return r;
+    }
+    const char *next = body->newkey != NULL ? body->newkey : body->key;
+    size_t n = strnlen(next, BOSH_KEY_SIZE - 1);
+    memcpy(s->key, next, n);
+    s->key[n] = '\0';
+    keep_key(s, slot, body->key);
+    return 0;
+}
+
 static void
 process(struct bosh_session *s, struct bosh_slot *slot, uint64_t now)
 {
@@ -432,16 +428,15 @@ process(struct bosh_session *s, struct bosh_slot *slot, uint64_t now)
         violate_slot(s, slot, FAIL_KEY_INVALID, now);
         return;
     }
-    if (s->key != NULL) {
-        const char *next = body->newkey != NULL ? body->newkey : body->key;
-        size_t n = strnlen(next, BOSH_KEY_SIZE - 1);
-        memcpy(s->key, next, n);
-        s->key[n] = '\0';
+    int r = use_key(s, slot, body);
+    if (r < 0) {
+        violate_slot(s, slot, r, now);
+        return;
     }
     s->next_rid++;
     s->pause = 0;
     slot->state = SLOT_HELD;
-    note_ack(s, body, now);
+    bosh_answer_acked(s, body, now);
     act(s, slot, body, now);
 }
 
@@ -491,6 +486,8 @@ arrive(struct bosh_session *s, void *req, const struct bosh_body *body, uint64_t
             return;
         }
         counters_fail(cause);
+        if (s->ops->tolerated != NULL)
+            s->ops->tolerated(s->ctx, -cause);
     }
     for (unsigned i = 0; i < s->slot_count; i++)
         s->slots[i].followed = s->slots[i].state == SLOT_ANSWERED;

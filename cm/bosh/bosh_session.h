@@ -51,6 +51,8 @@ struct bosh_ops {
     void (*name)(void *ctx, char out[BOSH_NAME_SIZE]);
     /** SHA-1 as 40 lower-case hex digits. */
     void (*sha1)(const void *bytes, size_t len, char out[BOSH_KEY_SIZE]);
+    /** A rule was broken for which sessions are not ended (overactivity_log_only). NULL: nobody wants to know. */
+    void (*tolerated)(void *ctx, int cause);
 };
 
 /** What the configuration allows; shared by all sessions. */
@@ -128,9 +130,10 @@ struct bosh_session {
     uint64_t alive_at;          /* the inactivity time counts from here when nothing is held */
     uint64_t last_new_at;       /* arrival of the last new request, */
     uint64_t last_new_rid;      /* and its rid */
+    uint64_t acked;             /* answers up to this rid have arrived (9.2) */
     uint64_t report, report_at; /* to be told: 9.2 */
     char *key;                  /* the last key (15); NULL: not used */
-    char *slot_keys;            /* slot_count * BOSH_KEY_SIZE, when keys are used */
+    char *slot_keys;            /* slot_count * BOSH_KEY_SIZE, when keys are used; "": came without */
     struct bosh_slot *slots;
     struct bosh_stream *streams;
     struct buf queue; /* elements for the client */
@@ -224,10 +227,13 @@ struct bosh_farewell {
 void bosh_answer_all(struct bosh_session *s, const struct bosh_farewell *f, uint64_t now);
 /** The session is over: state, end_cause, ops->ended. Streams must have been closed, requests answered. */
 void bosh_session_over(struct bosh_session *s, int cause);
-/** Frees the slots' answers beyond the window kept for repeats (14.3) and tells ops->done. */
+/** Frees the slots' answers beyond those kept for repeats (14.3: as many as `requests`, and with acknowledgements what
+ * is not acknowledged while there is room) and tells ops->done. */
 void bosh_answer_evict(struct bosh_session *s);
 /** Forgets one answered slot and tells ops->done. */
 void bosh_answer_release(struct bosh_session *s, struct bosh_slot *slot);
+/** What a request says of the answers before it (9.2): tells ops->done, notes what is to be reported. */
+void bosh_answer_acked(struct bosh_session *s, const struct bosh_body *body, uint64_t now);
 /** The `ack` of an answer to a rid (9.1); 0: none. */
 uint64_t bosh_answer_ack(struct bosh_session *s, uint64_t rid);
 

@@ -43,7 +43,7 @@ struct rig {
     struct bosh_limits limits;
     uint64_t now;
     struct rig_req reqs[RIG_TOKENS];
-    unsigned count, answers, names, ended;
+    unsigned count, answers, names, ended, tolerated;
     struct bosh_body body;
     struct rig_req *body_of; /* the parsed body is this one's, as in the real owner */
     bool body_fails, blocks_in_send;
@@ -232,8 +232,17 @@ rig_op_name(void *ctx, char out[BOSH_NAME_SIZE])
     snprintf(out, BOSH_NAME_SIZE, "name%u", r->names++);
 }
 
+RIG_HELPER void
+rig_op_tolerated(void *ctx, int cause)
+{
+    struct rig *r = ctx;
+    RIG_CHECK(r->limits.overactivity_log_only && (cause == FAIL_OVERACTIVE || cause == FAIL_POLLING_FAST));
+    r->tolerated++;
+}
+
 static const struct bosh_ops rig_ops = {rig_op_body, rig_op_answer, rig_op_drop, rig_op_open, rig_op_send,
-    rig_op_restart, rig_op_close, rig_op_answered, rig_op_done, rig_op_ended, rig_op_name, tls_sha1_hex};
+    rig_op_restart, rig_op_close, rig_op_answered, rig_op_done, rig_op_ended, rig_op_name, tls_sha1_hex,
+    rig_op_tolerated};
 
 RIG_HELPER void
 rig_init(struct rig *r)

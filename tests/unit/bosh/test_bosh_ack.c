@@ -184,6 +184,42 @@ test_xep0124_14_3_without_acks_done_is_what_left_the_cache(void **state)
 }
 
 static void
+test_xep0124_14_3_unacknowledged_answers_stay_in_the_buffer(void **state)
+{
+    struct rig_req *first[6];
+    (void)state;
+    rig_open(&r, "hold='1' ack='1'"); /* requests is 2 */
+    for (unsigned i = 1; i < 6; i++) {
+        first[i] = rig_req(&r, 1000 + i, "ack='1000'", "<m/>");
+        rig_element(&r, 0);
+        rig_turn(&r);
+    }
+    for (unsigned i = 1; i < 6; i++)
+        assert_answer(rig_req(&r, 1000 + i, "ack='1000'", "<m/>"), first[i]->answer);
+    rig_req(&r, 1006, "ack='1003'", "<m/>");
+    rig_element(&r, 0);
+    rig_turn(&r);
+    assert_string_equal(rig_marks(&r) + strlen("done 0 to=1\n") + 5 * strlen("answered 0 rid=1001 to=2\n"),
+        "done 0 to=4\nanswered 0 rid=1006 to=7\n");
+    assert_has(rig_req(&r, 1003, "ack='1000'", "<m/>"), "item-not-found");
+}
+
+static void
+test_xep0124_14_3_unacknowledged_answers_have_a_bound(void **state)
+{
+    (void)state;
+    rig_open(&r, "hold='1' ack='1'");
+    for (unsigned i = 1; i < 100; i++) {
+        rig_req(&r, 1000 + i, "ack='1000'", "<m/>");
+        rig_element(&r, 0);
+        rig_turn(&r);
+    }
+    assert_int_equal(r.ended, 0);
+    assert_has(rig_req(&r, 1099, "ack='1000'", "<m/>"), "n='100'");
+    assert_has(rig_req(&r, 1050, "ack='1000'", "<m/>"), "item-not-found");
+}
+
+static void
 test_xep0124_9_2_nonsense_acks(void **state)
 {
     static const char *const acks[] = {"ack='1'", "ack='99999999999999999999999'", "ack='1002'", "ack='2000'"};
@@ -248,6 +284,8 @@ main(void)
         T(test_xep0124_9_2_acknowledged_elements_are_done),
         T(test_xep0124_9_2_what_is_not_acknowledged_is_not_done),
         T(test_xep0124_14_3_without_acks_done_is_what_left_the_cache),
+        T(test_xep0124_14_3_unacknowledged_answers_stay_in_the_buffer),
+        T(test_xep0124_14_3_unacknowledged_answers_have_a_bound),
         T(test_xep0124_9_2_nonsense_acks),
         T(test_xep0206_7_unacknowledged_answers_are_undelivered_after_silence),
         T(test_xep0206_7_acknowledged_answers_are_delivered),

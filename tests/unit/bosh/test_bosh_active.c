@@ -233,6 +233,7 @@ test_overactivity_can_be_logged_only(void **state)
     }
     rig_turn(&r);
     assert_int_equal(r.ended, 0);
+    assert_true(r.tolerated > 10);
 }
 
 static void

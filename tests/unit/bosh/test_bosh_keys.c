@@ -220,6 +220,51 @@ test_xep0124_15_a_bad_newkey_is_a_bad_creation(void **state)
 }
 
 static void
+test_xep0124_15_4_a_sequence_that_begins_later(void **state)
+{
+    (void)state;
+    make_keys("seed");
+    rig_open(&r, "hold='1' ver='1.6'");
+    struct rig_req *plain = rig_req(&r, 1001, "", "<a/>");
+    rig_turn(&r);
+    struct rig_req *begin = rig_req(&r, 1002, attr("newkey", key[KEYS]), "<b/>");
+    rig_turn(&r);
+    assert_answer(rig_req(&r, 1001, "", "<a/>"), plain->answer); /* that one had no key */
+    rig_req(&r, 1003, attr("key", key[KEYS - 1]), "<c/>");
+    rig_turn(&r);
+    assert_answer(rig_req(&r, 1002, attr("newkey", key[KEYS]), "<b/>"), begin->answer);
+    assert_string_equal(rig_up(&r), "send 0 <a/>\nsend 0 <b/>\nsend 0 <c/>\n");
+    assert_answer(rig_req(&r, 1004, "", "<d/>"), RIG_TERMINAL("item-not-found"));
+    assert_string_equal(rig_up(&r), "close 0 key-invalid\n");
+}
+
+static void
+test_xep0124_15_4_a_sequence_that_begins_later_and_out_of_order(void **state)
+{
+    (void)state;
+    make_keys("seed");
+    rig_open(&r, "hold='2' ver='1.6'");
+    rig_req(&r, 1003, attr("key", key[KEYS - 2]), "<c/>");
+    rig_req(&r, 1002, attr("key", key[KEYS - 1]), "<b/>");
+    rig_req(&r, 1002, attr("key", key[KEYS - 1]), "<b/>");
+    rig_req(&r, 1001, attr("newkey", key[KEYS]), "<a/>");
+    rig_req(&r, 1003, attr("key", key[KEYS - 2]), "<c/>");
+    rig_turn(&r);
+    assert_int_equal(r.ended, 0);
+    assert_has(rig_req(&r, 1003, "", "<c/>"), "item-not-found");
+    assert_int_equal(r.cause, FAIL_KEY_INVALID);
+}
+
+static void
+test_xep0124_15_4_a_bad_newkey_later(void **state)
+{
+    (void)state;
+    rig_open(&r, "hold='1' ver='1.6'");
+    assert_answer(rig_req(&r, 1001, "newkey='abc'", "<a/>"), RIG_TERMINAL("bad-request"));
+    assert_string_equal(rig_up(&r), "close 0 bad-request\n");
+}
+
+static void
 test_keys_mean_nothing_in_a_session_without_them(void **state)
 {
     (void)state;
@@ -248,6 +293,9 @@ main(void)
         T(test_xep0124_15_2_a_repeat_of_a_held_request_needs_the_same_key),
         T(test_xep0124_15_2_no_cached_answer_for_strangers_after_the_end),
         T(test_xep0124_15_a_bad_newkey_is_a_bad_creation),
+        T(test_xep0124_15_4_a_sequence_that_begins_later),
+        T(test_xep0124_15_4_a_sequence_that_begins_later_and_out_of_order),
+        T(test_xep0124_15_4_a_bad_newkey_later),
         T(test_keys_mean_nothing_in_a_session_without_them),
     };
     return cmocka_run_group_tests_name("bosh_keys", tests, NULL, NULL);
