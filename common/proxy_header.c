@@ -2,8 +2,6 @@
 
 #include "fail.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -56,9 +54,11 @@ parse_port(const char *s, size_t len, uint16_t *out)
 static bool
 parse_address(const char *s, size_t len, bool six, char out[ADDRESS_TEXT])
 {
+    const char *colon = memchr(s, ':', len);
+    bool many = colon && memchr(colon + 1, ':', len - (size_t)(colon - s) - 1);
     struct address a;
 
-    if (s[0] == '[' || six != (memchr(s, ':', len) != NULL) || !address_parse(&a, s, len)) {
+    if (s[0] == '[' || (six ? !many : colon != NULL) || !address_parse(&a, s, len)) {
         return false;
     }
     address_print(&a, out);
@@ -238,18 +238,15 @@ proxy_header_parse(const void *bytes, size_t len, struct proxy_header *out)
 
 /* ---- writing ---- */
 
-/* The number of bytes of both addresses' family, 0 when there is none: a mapped IPv4 address counts as IPv4. */
+/* One address as it is to be written. Its number of bytes, 0 when it is none: a mapped IPv4 one is IPv4. */
 static size_t
-family_of(const struct proxy_header *h, struct address *from, struct address *to)
+write_address(const char *text, struct address *a, char out[ADDRESS_TEXT])
 {
-    bool six = strchr(h->source, ':') != NULL;
-
-    if (h->local || six != (strchr(h->destination, ':') != NULL) ||
-        !address_parse(from, h->source, strnlen(h->source, ADDRESS_TEXT)) ||
-        !address_parse(to, h->destination, strnlen(h->destination, ADDRESS_TEXT))) {
+    if (!address_parse(a, text, strnlen(text, ADDRESS_TEXT))) {
         return 0;
     }
-    return six ? 16 : 4;
+    address_print(a, out);
+    return strchr(out, ':') ? 16 : 4;
 }
 
 static void
@@ -259,26 +256,22 @@ put16(uint8_t *p, unsigned n)
     p[1] = (uint8_t)n;
 }
 
-static int
-put_v1(struct buf *out, size_t each, const struct proxy_header *h)
-{
-    if (each == 0) {
-        return buf_append_str(out, "PROXY UNKNOWN\r\n");
-    }
-    return buf_printf(out, "PROXY TCP%c %s %s %u %u\r\n", each == 4 ? '4' : '6', h->source, h->destination,
-        h->source_port, h->destination_port);
-}
-
 int
 proxy_header_put(struct buf *out, int version, const struct proxy_header *h)
 {
     uint8_t bytes[V2_HEAD + V2_IPV6 + TLV_HEAD + PP2_SSL_FIXED] = {0};
     uint8_t *p = bytes + V2_HEAD;
+    char source[ADDRESS_TEXT], destination[ADDRESS_TEXT];
     struct address from, to;
-    size_t each = family_of(h, &from, &to);
+    size_t each = h->local ? 0 : write_address(h->source, &from, source);
 
+    if (each > 0 && write_address(h->destination, &to, destination) != each) {
+        each = 0;
+    }
     if (version == 1) {
-        return put_v1(out, each, h);
+        return each == 0 ? buf_append_str(out, "PROXY UNKNOWN\r\n")
+                         : buf_printf(out, "PROXY TCP%c %s %s %u %u\r\n", each == 4 ? '4' : '6', source, destination,
+                               h->source_port, h->destination_port);
     }
     memcpy(bytes, signature, sizeof signature);
     bytes[12] = each == 0 ? 0x20 : 0x21;
