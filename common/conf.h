@@ -29,6 +29,11 @@ struct conf_certificate {
     char *key;
 };
 
+struct conf_link { /* discovery.links[] */
+    char *rel;
+    char *href;
+};
+
 enum conf_tls { CONF_TLS_STARTTLS, CONF_TLS_DIRECT, CONF_TLS_OPTIONAL, CONF_TLS_NONE };
 enum conf_send_proxy { CONF_PROXY_OFF, CONF_PROXY_V1, CONF_PROXY_V2 };
 enum conf_overactivity { CONF_OVERACTIVITY_ENFORCE, CONF_OVERACTIVITY_LOG };
@@ -93,7 +98,17 @@ struct conf {
         int ping_interval; /* seconds */
         int max_message;   /* bytes */
         bool compression;
+        char *see_other_uri; /* where clients go at shutdown; NULL: nowhere in particular */
     } websocket;
+
+    struct { /* host-meta (RFC 6415, XEP-0156) */
+        bool enabled;
+        char *bosh;      /* URL; NULL: derived from the request */
+        char *websocket; /* URL; NULL: derived from the request */
+        struct conf_link *links;
+        size_t link_count;
+        bool insecure; /* http and ws too */
+    } discovery;
 
     struct {
         struct conf_certificate *certificates;

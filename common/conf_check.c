@@ -106,11 +106,8 @@ check_unsupported(const struct conf *c, struct conf_report *r)
 {
     char element[CONF_PATH_SIZE], full[CONF_PATH_SIZE];
 
-    if (c->websocket.listen_count != 0) {
-        refuse(r, "websocket.listen", "WebSocket listeners are not supported by this version; leave the list empty");
-    }
-    if (c->websocket.compression) {
-        refuse(r, "websocket.compression", "not supported by this version; leave it off");
+    if (c->websocket.listen_count != 0 && c->processes.bridge == 0) {
+        refuse(r, "websocket.listen", "nobody would serve it: processes.bridge is 0");
     }
     for (size_t i = 0; i < c->domain_count; i++) {
         if (c->domains[i].send_proxy != CONF_PROXY_OFF) {
@@ -121,12 +118,57 @@ check_unsupported(const struct conf *c, struct conf_report *r)
     }
 }
 
+static bool
+begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* XEP-0156 2.2: https and wss only. What kind a link must be follows from its relation; NULL: either. */
+static void
+check_url(const struct conf *c, struct conf_report *r, const char *path, const char *url, const char *kind)
+{
+    bool web = url && (begins(url, "https:") || begins(url, "http:"));
+
+    if (!url) {
+        return;
+    }
+    if (kind && web != (strcmp(kind, "https") == 0)) {
+        conf_report_at(
+            r, conf_report_place(r, path), path, "must be a URL that begins with %s://, found \"%s\"", kind, url);
+    } else if (!c->discovery.insecure && (begins(url, "http:") || begins(url, "ws:"))) {
+        conf_report_at(r, conf_report_place(r, path), path,
+            "must begin with https:// or wss://, found \"%s\" (discovery.insecure allows it)", url);
+    }
+}
+
+static void
+check_discovery(const struct conf *c, struct conf_report *r)
+{
+    char element[CONF_PATH_SIZE], full[CONF_PATH_SIZE];
+
+    check_url(c, r, "discovery.bosh", c->discovery.bosh, "https");
+    check_url(c, r, "discovery.websocket", c->discovery.websocket, "wss");
+    for (size_t i = 0; i < c->discovery.link_count; i++) {
+        const struct conf_link *l = &c->discovery.links[i];
+        const char *rel = l->rel ? l->rel : "";
+
+        conf_path_index(element, "discovery.links", i);
+        conf_path_key(full, element, "href");
+        check_url(c, r, full, l->href,
+            strcmp(rel, "urn:xmpp:alt-connections:xbosh") == 0       ? "https"
+            : strcmp(rel, "urn:xmpp:alt-connections:websocket") == 0 ? "wss"
+                                                                     : NULL);
+    }
+}
+
 void
 conf_check(const struct conf *c, struct conf_report *r)
 {
     check_listeners(c, r);
     check_tls(c, "http.listen", c->http.listen, c->http.listen_count, r);
     check_tls(c, "websocket.listen", c->websocket.listen, c->websocket.listen_count, r);
+    check_discovery(c, r);
     check_unsupported(c, r);
 }
 

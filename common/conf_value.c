@@ -5,7 +5,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-enum { WORD_MAX = 40, RUN_DIR_MAX = 80 };
+enum { WORD_MAX = 40, RUN_DIR_MAX = 80, URL_MAX = 500 };
 
 const char *
 conf_value_not_empty(const char *value)
@@ -148,6 +148,36 @@ conf_value_server(const char *value)
         }
     }
     return "must be host, host:port or [IPv6]:port";
+}
+
+/* The characters of RFC 3986, whatever their place. */
+static bool
+is_uri_text(const char *value)
+{
+    return value[strspn(
+               value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?#[]@!$&'()*+,;=%")] == '\0';
+}
+
+const char *
+conf_value_url(const char *value)
+{
+    static const char *const schemes[] = {"https://", "wss://", "http://", "ws://"};
+
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes && is_uri_text(value) && strlen(value) <= URL_MAX; i++) {
+        size_t n = strlen(schemes[i]);
+
+        if (strncmp(value, schemes[i], n) == 0 && strcspn(value + n, "/?#:") > 0) {
+            return NULL;
+        }
+    }
+    return "must be a URL, such as https://chat.example.com/http-bind or wss://chat.example.com/xmpp-websocket";
+}
+
+const char *
+conf_value_rel(const char *value)
+{
+    return *value != '\0' && is_uri_text(value) ? NULL
+                                                : "must be a link relation, such as urn:xmpp:alt-connections:xbosh";
 }
 
 static int

@@ -23,6 +23,11 @@ const char *conf_value_resolver(const char *value);
 /** host[:port], an IPv6 address in brackets. */
 const char *conf_value_server(const char *value);
 
+/** An http, https, ws or wss URL in the characters of a URL (RFC 3986), with a host. */
+const char *conf_value_url(const char *value);
+/** A link relation (RFC 8288 2.1): a name or a URI. */
+const char *conf_value_rel(const char *value);
+
 /** How far two words are from each other: insertions, deletions, replacements, swaps of neighbours. Long words give 99.
  */
 int conf_value_distance(const char *a, const char *b);

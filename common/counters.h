@@ -21,6 +21,8 @@
     X(http_bytes_in, c, "bytes of request bodies")                                                                     \
     X(http_bytes_out, c, "bytes of answer bodies")                                                                     \
     X(http_gzip_saved, c, "bytes saved by gzip")                                                                       \
+    X(http_upgrades, c, "WebSocket upgrades on a plain HTTP port that went to a bridge")                               \
+    X(http_upgrades_refused, c, "WebSocket upgrades on a plain HTTP port that no bridge could take")                   \
     X(bosh_sessions, g, "BOSH sessions")                                                                               \
     X(bosh_sessions_created, c, "BOSH sessions created")                                                               \
     X(bosh_sessions_refused, c, "BOSH sessions refused by a limit")                                                    \

@@ -15,7 +15,7 @@ ROOMS = ["common", "cm/bosh", "cm/connector", "cm/status", "bridge", "init"]
 LEVEL = {"fail": 0, "log": 0, "buf": 0, "slab": 0, "poison": 0, "glob": 0, "conf": 1, "counters": 1, "marks": 1, "xml": 1, "xmpp": 1, "link_proto": 1,
          "address": 1, "admit": 1, "proxy_header": 1, "tls": 2, "conn": 2, "link": 2, "handover": 2, "proc": 3, "up": 3}
 PURE = {"common": ["fail", "buf", "slab", "glob", "xml", "xmpp", "link_proto", "address", "proxy_header"],
-        "cm/bosh": ["bosh_body", "bosh_session", "bosh_stream", "bosh_answer", "bosh_reply", "http_rules"],
+        "cm/bosh": ["bosh_body", "bosh_session", "bosh_stream", "bosh_answer", "bosh_reply", "http_rules", "http_upgrade", "hostmeta"],
         "cm/connector": ["negotiate", "srv_order"],
         "bridge": ["ws_http", "ws_http_answer", "ws_frame", "ws_deflate", "framing"]}
 # <arpa/inet.h> is pure where it only turns addresses into text and back

@@ -385,6 +385,12 @@ on_stopping(struct ev_loop *loop, ev_timer *w, int revents)
 }
 
 void
+bosh_set_handover(struct bosh *b, int fd)
+{
+    http_set_handover(b->http, fd);
+}
+
+void
 bosh_stop(struct bosh *b, void (*done)(void *arg), void *arg)
 {
     struct session *s, *next;

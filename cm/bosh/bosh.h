@@ -16,6 +16,8 @@ struct bosh;
 
 /** Begins to serve on the inherited listening sockets. NULL after a log line. `instance` is this worker's number. */
 struct bosh *bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const int *fds, size_t count);
+/** Sets the socket on which WebSocket upgrades on a plain port go to the bridges; -1: there are none. */
+void bosh_set_handover(struct bosh *b, int fd);
 /** The orderly end: every session gets system-shutdown; `done` is called when answers and links have had their time, at
  * most conf shutdown_timeout. */
 void bosh_stop(struct bosh *b, void (*done)(void *arg), void *arg);

@@ -238,24 +238,54 @@ read_trusted(struct http *h)
 }
 
 static int
+tls_port(const struct conf_listen *listen, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (listen[i].tls && !listen[i].proxy_protocol) { /* behind a proxy, the proxy's address is the one to tell */
+            return listen[i].port;
+        }
+    }
+    return 0;
+}
+
+static int
+read_discovery(struct http *h)
+{
+    const struct conf *c = h->conf;
+
+    h->meta_links = calloc(c->discovery.link_count + 1, sizeof *h->meta_links);
+    if (!h->meta_links) {
+        return -FAIL_NOMEM;
+    }
+    for (size_t i = 0; i < c->discovery.link_count; i++) {
+        h->meta_links[i] = (struct hostmeta_link){c->discovery.links[i].rel, c->discovery.links[i].href};
+    }
+    h->meta = (struct hostmeta){
+        .bosh = c->discovery.bosh,
+        .websocket = c->discovery.websocket,
+        .links = h->meta_links,
+        .link_count = c->discovery.link_count,
+        .insecure = c->discovery.insecure,
+        .bosh_path = c->bosh.path,
+        .websocket_path = h->rules.websocket_path,
+        .https_port = tls_port(c->http.listen, c->http.listen_count),
+        .wss_port = tls_port(c->websocket.listen, c->websocket.listen_count),
+    };
+    return 0;
+}
+
+static int
 start(struct http *h, const int *fds, size_t count)
 {
     bool tls = false;
     int r;
 
     for (size_t i = 0; i < count; i++) {
-        const struct conf_listen *l = &h->conf->http.listen[i];
-
-        tls = tls || l->tls;
-        if (l->proxy_protocol) { /* ignoring it would turn every client away, one by one */
-            log_event(LOG_LVL_ERROR, "http-listen", "address=%s port=%d error=%s", l->address, l->port,
-                "proxy_protocol is not supported on http.listen yet");
-            return -FAIL_CONF;
-        }
+        tls = tls || h->conf->http.listen[i].tls;
     }
-    if ((r = read_trusted(h)) < 0 || (tls && (r = load_certificates(h->conf)) < 0) || (r = http_conn_setup(h)) < 0 ||
-        (r = group_grow(h, &h->plain)) < 0 || (tls && (r = group_grow(h, &h->tls)) < 0) ||
-        (r = http_reply_make_busy(h)) < 0) {
+    if ((r = read_trusted(h)) < 0 || (r = read_discovery(h)) < 0 || (tls && (r = load_certificates(h->conf)) < 0) ||
+        (r = http_conn_setup(h)) < 0 || (r = group_grow(h, &h->plain)) < 0 ||
+        (tls && (r = group_grow(h, &h->tls)) < 0) || (r = http_reply_make_busy(h)) < 0) {
         return r;
     }
     return http_accept_setup(h, fds, count);
@@ -286,8 +316,15 @@ http_new(struct ev_loop *loop, const struct conf *conf, const int *fds, size_t c
     h->tls.tls = true;
     h->watch_fd = -1;
     h->reserve = -1;
-    h->rules = (struct http_rules){conf->bosh.path, (const char *const *)conf->http.allowed_origins.items,
-        conf->http.allowed_origins.count, (uint64_t)conf->bosh.max_body};
+    h->handover = -1;
+    h->rules = (struct http_rules){
+        .path = conf->bosh.path,
+        .origins = (const char *const *)conf->http.allowed_origins.items,
+        .origin_count = conf->http.allowed_origins.count,
+        .max_body = (uint64_t)conf->bosh.max_body,
+        .discovery = conf->discovery.enabled,
+        .websocket_path = conf->processes.bridge > 0 ? conf->websocket.path : NULL,
+    };
     h->any_origin = http_rules_any_origin(&h->rules);
     STAILQ_INIT(&h->dirty);
     LIST_INIT(&h->parked_daemons);
@@ -418,6 +455,12 @@ http_stop_accepting(struct http *h)
     http_accept_stop(h);
 }
 
+void
+http_set_handover(struct http *h, int fd)
+{
+    h->handover = fd;
+}
+
 unsigned
 http_connections(const struct http *h)
 {
@@ -466,6 +509,7 @@ http_free(struct http **http)
     tls_server_free(&certificates);
     gzip_end();
     free(h->trusted.items);
+    free(h->meta_links);
     free(h->busy);
     free(h);
 }

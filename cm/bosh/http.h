@@ -31,6 +31,9 @@ struct http *http_new(struct ev_loop *loop, const struct conf *conf, const int *
     const struct http_events *ev, void *arg);
 /** Lets answers out and runs the daemons that have something to do. Returns true when it did any work (events may have been raised: flush the links again). */
 bool http_flush(struct http *h);
+/** Sets the socket on which WebSocket upgrades go to the bridges (common/handover.h); -1, as at the start: there are none, and they
+ * are refused. It stays the caller's. */
+void http_set_handover(struct http *h, int fd);
 /** Stops accepting; open requests go on. */
 void http_stop_accepting(struct http *h);
 /** Connections open. */
@@ -44,7 +47,7 @@ void http_free(struct http **h);
 const uint8_t *http_body(const struct http_request *r, size_t *len);
 /** Gives the body's memory back once it was read: a request may be held for a minute. */
 void http_body_release(struct http_request *r);
-/** The client's address as text, without port ("192.0.2.1", "2001:db8::1"): from X-Forwarded-For or Forwarded when the peer is a trusted proxy.
+/** The client's address as text, without port ("192.0.2.1", "2001:db8::1"): from a PROXY header, X-Forwarded-For or Forwarded when the peer is a trusted proxy.
  * Valid until the next call. */
 const char *http_address(const struct http_request *r);
 /** 0 when unknown (behind a proxy). */

@@ -60,6 +60,18 @@ http_accept_leave(struct http *h, struct http_peer **peer)
     }
 }
 
+bool
+http_accept_enter(struct http *h, struct http_conn *c)
+{
+    c->trusted = address_within(&h->trusted, &c->address);
+    c->peer = c->trusted ? NULL : enter(h, &c->address);
+    if (c->peer && c->peer->count > (unsigned)h->conf->http.max_connections_per_address) {
+        http_accept_leave(h, &c->peer);
+        return false;
+    }
+    return c->trusted || c->peer;
+}
+
 /* ---- refusals ---- */
 
 static void
@@ -84,41 +96,46 @@ refuse(struct http *h, bool tls, int fd, bool linger, const char *reason)
     }
 }
 
-void
-http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, socklen_t len)
+/* The one door: every accepted connection enters here. Owns fd. */
+static void
+admit(struct http *h, const struct http_listener *l, int fd, const struct sockaddr *address)
 {
-    struct address a;
     struct http_conn *c;
 
-    if (!address_of(&a, NULL, address)) {
-        close(fd);
-        return;
-    }
     if (h->connections >= (unsigned)h->conf->http.max_connections) {
-        refuse(h, tls, fd, true, "http.max_connections");
+        refuse(h, l->tls, fd, true, "http.max_connections");
         return;
     }
     c = calloc(1, sizeof *c);
     if (!c) {
-        refuse(h, tls, fd, false, "memory");
+        refuse(h, l->tls, fd, false, "memory");
         return;
     }
     c->fd = fd;
-    c->tls = tls;
-    c->trusted = address_within(&h->trusted, &a);
-    c->peer = c->trusted ? NULL : enter(h, &a);
-    if (c->peer && c->peer->count > (unsigned)h->conf->http.max_connections_per_address) {
-        http_accept_leave(h, &c->peer);
+    c->tls = l->tls;
+    c->proxy = l->proxy;
+    c->deadline = HTTP_NO_DEADLINE;
+    if (!address_of(&c->address, &c->port, address)) {
+        close(fd);
         free(c);
-        refuse(h, tls, fd, true, "http.max_connections_per_address");
         return;
     }
-    c->daemon = http_pick(h, tls);
-    if (http_conn_add(h, c, address, len) < 0) {
-        COUNT(http_refused);
+    if (!http_accept_enter(h, c)) {
+        free(c);
+        refuse(h, l->tls, fd, true, "http.max_connections_per_address");
         return;
     }
     COUNT(http_accepted);
+    h->connections++;
+    COUNT_SET(http_connections, h->connections);
+    if (h->peak < h->connections) {
+        h->peak = h->connections;
+    }
+    if (c->tls && !c->proxy) {
+        (void)http_conn_add(h, c);
+    } else {
+        http_first_look(h, c);
+    }
 }
 
 /* ---- accepting ---- */
@@ -190,7 +207,7 @@ on_accept(struct ev_loop *loop, ev_io *w, int revents)
         int fd = accept4(w->fd, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            http_admit(h, l->tls, fd, (struct sockaddr *)&address, len);
+            admit(h, l, fd, (struct sockaddr *)&address);
         } else if (errno == EAGAIN) {
             return;
         } else if (errno == EMFILE || errno == ENFILE ? !shed(h, l) : errno == ENOBUFS || errno == ENOMEM) {
@@ -222,6 +239,7 @@ http_accept_setup(struct http *h, const int *fds, size_t count)
         (void)setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         l->http = h;
         l->tls = h->conf->http.listen[i].tls;
+        l->proxy = h->conf->http.listen[i].proxy_protocol;
         ev_io_init(&l->io, on_accept, fds[i], EV_READ);
         l->io.data = l;
         ev_io_start(h->loop, &l->io);

@@ -15,7 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -71,6 +73,10 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
         if (kind != HTTP_KEEPALIVE) {
             COUNT(http_timeouts);
         }
+        if (c->waiting) {
+            http_first_end(h, &c);
+            continue;
+        }
         http_conn_deadline(h, c, HTTP_NO_DEADLINE);
         shutdown(c->fd, SHUT_RDWR); /* the library sees it and closes */
         http_mark(c->daemon);
@@ -80,15 +86,29 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 
 /* ---- the client's end ---- */
 
-static int
-watch(struct http *h, struct http_conn *c)
+int
+http_conn_watch(struct http *h, struct http_conn *c, bool first)
 {
-    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    struct epoll_event e = {.events = EPOLLRDHUP | EPOLLET | (first ? (unsigned)EPOLLIN : 0), .data.ptr = c};
 
-    return epoll_ctl(h->watch_fd, EPOLL_CTL_ADD, c->fd, &e) == 0 ? 0 : -FAIL_IO;
+    if (epoll_ctl(h->watch_fd, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &e) < 0) {
+        return -FAIL_IO;
+    }
+    c->watched = true;
+    return 0;
 }
 
-/* No connection is freed between the two ends of a batch: that happens in http_flush() only. */
+void
+http_conn_unwatch(struct http *h, struct http_conn *c)
+{
+    if (c->watched) {
+        epoll_ctl(h->watch_fd, EPOLL_CTL_DEL, c->fd, NULL);
+        c->watched = false;
+    }
+}
+
+/* No connection is freed between the two ends of a batch but the event's own, when it was still waited for: that
+ * happens in http_flush() only. */
 static void
 on_parted(struct ev_loop *loop, ev_io *w, int revents)
 {
@@ -104,8 +124,10 @@ on_parted(struct ev_loop *loop, ev_io *w, int revents)
         for (int i = 0; i < n; i++) {
             struct http_conn *c = events[i].data.ptr;
 
-            c->parted = true;
-            if (c->request && c->request->state == HTTP_HELD) {
+            c->parted = c->parted || (events[i].events & ~(unsigned)EPOLLIN) != 0;
+            if (c->waiting) {
+                http_first_look(h, c);
+            } else if (c->request && c->request->state == HTTP_HELD) {
                 http_request_gone(h, c->request);
             } else if (!c->leaving) {
                 c->leaving = true;
@@ -135,16 +157,21 @@ http_conn_tell_left(struct http *h)
 
 /* ---- from beginning to end ---- */
 
-static void
-conn_free(struct http *h, struct http_conn *c)
+void
+http_conn_free(struct http *h, struct http_conn **conn)
 {
+    struct http_conn *c = *conn;
+
+    *conn = NULL;
     http_conn_deadline(h, c, HTTP_NO_DEADLINE);
     if (c->leaving) {
         LIST_REMOVE(c, parted_link);
     }
     http_request_free(h, &c->request);
     http_accept_leave(h, &c->peer);
-    c->daemon->connections--;
+    if (c->daemon) {
+        c->daemon->connections--;
+    }
     h->connections--;
     COUNT_SET(http_connections, h->connections);
     free(c);
@@ -169,37 +196,60 @@ http_conn_notify(void *http, struct MHD_Connection *mhd, void **context, enum MH
 
         if (fd >= 0) {
             /* a second descriptor keeps the socket in the epoll set, past the end of `c` */
-            epoll_ctl(h->watch_fd, EPOLL_CTL_DEL, c->fd, NULL);
+            http_conn_unwatch(h, c);
             http_conn_linger(h, fd);
         }
     }
-    conn_free(h, c);
+    http_conn_free(h, &c);
+}
+
+static socklen_t
+put_address(const struct http_conn *c, struct sockaddr_storage *out)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct sockaddr_in6 *in6 = (void *)out;
+    struct sockaddr_in *in = (void *)out;
+
+    memset(out, 0, sizeof *out);
+    if (memcmp(c->address.bytes, mapped, sizeof mapped) == 0) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(c->port);
+        memcpy(&in->sin_addr, c->address.bytes + sizeof mapped, sizeof in->sin_addr);
+        return sizeof *in;
+    }
+    in6->sin6_family = AF_INET6;
+    in6->sin6_port = htons(c->port);
+    memcpy(&in6->sin6_addr, c->address.bytes, sizeof in6->sin6_addr);
+    return sizeof *in6;
 }
 
 int
-http_conn_add(struct http *h, struct http_conn *c, const struct sockaddr *address, socklen_t len)
+http_conn_add(struct http *h, struct http_conn *c)
 {
-    h->connections++;
+    struct sockaddr_storage address;
+    socklen_t len = put_address(c, &address);
+
+    c->waiting = false;
+    c->daemon = http_pick(h, c->tls);
     c->daemon->connections++;
-    c->deadline = HTTP_NO_DEADLINE;
-    if (watch(h, c) < 0) {
+    if (http_conn_watch(h, c, false) < 0) {
+        COUNT(http_refused);
         close(c->fd);
-        conn_free(h, c);
+        http_conn_free(h, &c);
         return -FAIL_IO;
     }
     h->admitting = c;
-    if (MHD_add_connection(c->daemon->mhd, c->fd, address, len) != MHD_YES) {
+    if (MHD_add_connection(c->daemon->mhd, c->fd, (struct sockaddr *)&address, len) != MHD_YES) {
+        COUNT(http_refused);
         if (h->admitting) { /* else it was begun, ended and freed */
             h->admitting = NULL;
-            conn_free(h, c);
+            http_conn_free(h, &c);
         }
         return -FAIL_NOMEM;
     }
-    COUNT_SET(http_connections, h->connections);
-    if (h->peak < h->connections) {
-        h->peak = h->connections;
+    if (c->deadline == HTTP_NO_DEADLINE) { /* else it runs since the connection came */
+        http_conn_deadline(h, c, HTTP_HEADER);
     }
-    http_conn_deadline(h, c, HTTP_HEADER);
     http_mark(c->daemon);
     return 0;
 }
@@ -320,9 +370,13 @@ void
 http_conn_teardown(struct http *h)
 {
     struct http_linger *l;
+    struct http_conn *c;
 
     while ((l = TAILQ_FIRST(&h->lingers))) {
         linger_end(h, l); /* NOLINT(clang-analyzer-unix.Malloc): as above */
+    }
+    while ((c = TAILQ_FIRST(&h->deadlines[HTTP_HEADER]))) { /* the daemons have ended theirs: it was waited for */
+        http_first_end(h, &c);
     }
     ev_timer_stop(h->loop, &h->linger_timer);
     for (int i = 0; i < HTTP_DEADLINES; i++) {

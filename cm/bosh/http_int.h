@@ -1,10 +1,12 @@
 /* http_int: what the files of `http` share. Nobody else includes it. Includes downwards: http_rules, address,
- * http_page, gzip < http_reply < http_request < http_conn < http_accept < http. */
+ * http_page,
+ * gzip < http_reply < http_request < http_conn < http_first < http_accept < http. */
 #ifndef BOSH_HTTP_INT_H
 #define BOSH_HTTP_INT_H
 
-#include "http.h"
 #include "common/address.h"
+#include "hostmeta.h"
+#include "http.h"
 #include "http_rules.h"
 
 #include <microhttpd.h>
@@ -26,14 +28,21 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) link;       /* in http.deadlines[deadline] */
     LIST_ENTRY(http_conn) parted_link; /* in http.leaving, when `leaving` */
     ev_tstamp due;
-    struct http_daemon *daemon;
-    struct MHD_Connection *mhd;
+    struct http_daemon *daemon;   /* NULL while the first bytes are awaited */
+    struct MHD_Connection *mhd;   /* the same */
     struct http_request *request; /* the POST that is coming in or held; NULL otherwise */
     struct http_peer *peer;       /* its address's count; NULL for a trusted proxy */
-    int fd;                       /* the library's: it closes it */
-    uint8_t deadline;             /* enum http_deadline */
+    int fd;                       /* the library's, once it has it: it closes it */
+    struct address address;       /* of the TCP peer, or of the client as a PROXY header told it */
+    uint16_t port;
+    uint8_t deadline; /* enum http_deadline */
     bool tls;
-    bool trusted; /* the peer is a trusted proxy */
+    bool trusted; /* who has that address is a trusted proxy */
+    bool secure;  /* the client's side is TLS, as a PROXY header told it */
+    bool proxy;   /* a PROXY header is still to come */
+    bool waiting; /* for the first bytes: not the library's yet */
+    bool watched; /* is in the epoll set of http_conn */
+    bool served;  /* has carried a request */
     bool seen;    /* the handler has seen the present request */
     bool parted;  /* the client has closed its side */
     bool leaving; /* it has, and the library may not know */
@@ -90,6 +99,7 @@ struct http_listener {
     struct http *http;
     ev_io io;
     bool tls;
+    bool proxy; /* connections begin with a PROXY header */
 };
 
 struct http_linger {
@@ -109,6 +119,9 @@ struct http {
     struct http_rules rules;
     bool any_origin;
     struct address_nets trusted;
+    struct hostmeta meta;
+    struct hostmeta_link *meta_links;
+    int handover; /* socket to the bridges; -1: none */
 
     struct http_listener *listeners;
     size_t listener_count;
@@ -150,7 +163,9 @@ struct http {
 enum MHD_Result http_reply_answer(struct http *h, struct http_request *r);
 /** Queues what a verdict other than HTTP_BOSH says. */
 enum MHD_Result http_reply_verdict(
-    struct http *h, struct MHD_Connection *mhd, enum http_verdict verdict, const struct http_head *head);
+    struct http *h, struct http_conn *c, enum http_verdict verdict, const struct http_head *head);
+/** Sends an answer with a line of text on a socket that the library does not have. */
+void http_reply_raw(int fd, const char *status, const char *text);
 /** The raw answer to a connection that is refused. 0 or -FAIL_NOMEM. */
 int http_reply_make_busy(struct http *h);
 
@@ -167,6 +182,8 @@ void http_request_gone(struct http *h, struct http_request *r);
 /** Forgets a request in whatever state, without event. */
 void http_request_free(struct http *h, struct http_request **r);
 void http_request_enter(struct http *h, struct http_request *r, enum http_state state);
+/** Whether the client's side of the request that c is at is encrypted. */
+bool http_request_secure(const struct http_conn *c);
 
 /* ---- http_conn.c: connections and their deadlines ---- */
 
@@ -175,22 +192,38 @@ void http_conn_teardown(struct http *h);
 void http_conn_deadline(struct http *h, struct http_conn *c, enum http_deadline kind);
 void http_conn_notify(void *http, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode code);
 void *http_conn_request_line(void *http, const char *uri, struct MHD_Connection *mhd);
-/** Hands an accepted connection (fd, tls, peer, daemon are set) to its daemon, which owns the descriptor from then on.
- * On failure everything is freed. */
-int http_conn_add(struct http *h, struct http_conn *c, const struct sockaddr *address, socklen_t len);
+/** Hands a connection to a daemon, which owns the descriptor from then on. On failure everything is freed. */
+int http_conn_add(struct http *h, struct http_conn *c);
+/** Watches for the client's end; `first`: and for its first bytes. 0 or -FAIL_IO. */
+int http_conn_watch(struct http *h, struct http_conn *c, bool first);
+void http_conn_unwatch(struct http *h, struct http_conn *c);
+/** Frees a connection that the library does not have, without its descriptor. */
+void http_conn_free(struct http *h, struct http_conn **c);
 /** Tells the library of clients that have closed their side, after their daemons have read what was left. */
 void http_conn_tell_left(struct http *h);
 /** Reads and forgets what still comes in on fd (which it owns, shut for writing here), so that closing does not destroy
  * an answer on its way. */
 void http_conn_linger(struct http *h, int fd);
 
+/* ---- http_first.c: the first bytes of a connection, before the library has it ---- */
+
+/** Looks at what has come: a PROXY header, an upgrade to WebSocket, HTTP. Waits for more, or passes the connection on
+ * or ends it, and then it is not the caller's any more. */
+void http_first_look(struct http *h, struct http_conn *c);
+/** Closes a connection that was waited for. */
+void http_first_end(struct http *h, struct http_conn **c);
+/** Gives a bridge a connection of the library whose present request asks for WebSocket. 0, and it is suspended, with a
+ * dead socket that the library is to close; or a negative cause, and all is as it was. */
+int http_first_move(struct http *h, struct http_conn *c, const char *path);
+
 /* ---- http_accept.c: listeners, limits ---- */
 
 int http_accept_setup(struct http *h, const int *fds, size_t count);
 void http_accept_stop(struct http *h);
 void http_accept_teardown(struct http *h);
-/** The one door: every accepted connection enters here. Owns fd. */
-void http_admit(struct http *h, bool tls, int fd, const struct sockaddr *address, socklen_t len);
+/** Counts a connection to its address's others, unless that is a trusted proxy's. False: there are too many, or no
+ * memory; it is not counted then. */
+bool http_accept_enter(struct http *h, struct http_conn *c);
 /** Gives back an address's count; accepts NULL. */
 void http_accept_leave(struct http *h, struct http_peer **peer);
 

@@ -12,6 +12,7 @@
 static const char xml_type[] = "text/xml; charset=utf-8";
 static const char text_type[] = "text/plain; charset=utf-8";
 static const char methods[] = "GET, HEAD, OPTIONS, POST";
+static const char meta_methods[] = "GET, HEAD, OPTIONS";
 
 /* The answer to a body over the limit: a client that speaks BOSH understands it, whatever status it expects
  * (XEP-0124 17.2). */
@@ -35,6 +36,16 @@ static const struct words words[HTTP_VERDICTS] = {
     [HTTP_NO_LENGTH] = {MHD_HTTP_LENGTH_REQUIRED, text_type, TEXT("A POST needs a Content-Length.\n")},
     [HTTP_CODING] = {MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, text_type, TEXT("Request bodies must not be compressed.\n")},
     [HTTP_TOO_LARGE] = {MHD_HTTP_OK, xml_type, TEXT(too_large)},
+    [HTTP_XRD] = {MHD_HTTP_OK, hostmeta_xrd_type, TEXT("")},
+    [HTTP_JRD] = {MHD_HTTP_OK, hostmeta_json_type, TEXT("")},
+    [HTTP_META_PREFLIGHT] = {MHD_HTTP_NO_CONTENT, NULL, TEXT("")},
+    [HTTP_META_METHOD] = {MHD_HTTP_METHOD_NOT_ALLOWED, text_type, TEXT("This document can only be read.\n")},
+    [HTTP_UPGRADE] = {MHD_HTTP_SERVICE_UNAVAILABLE, text_type, TEXT("WebSocket is not available at the moment.\n")},
+    [HTTP_UPGRADE_TLS] = {MHD_HTTP_BAD_REQUEST, text_type,
+        TEXT("This port serves BOSH. WebSocket over TLS has a port of its own (websocket.listen).\n")},
+    [HTTP_WEBSOCKET] = {MHD_HTTP_UPGRADE_REQUIRED, text_type,
+        TEXT("WebSocket is served here, for XMPP clients. This request did not ask for it; if a WebSocket client sent "
+             "it, a proxy on the way has removed its Upgrade header.\n")},
 };
 
 static void
@@ -122,24 +133,70 @@ http_reply_answer(struct http *h, struct http_request *r)
 }
 
 static void
-add_preflight(struct MHD_Response *response, const struct http_head *head)
+add_preflight(struct MHD_Response *response, const struct http_head *head, const char *allowed)
 {
-    add(response, "Allow", methods);
-    add(response, "Access-Control-Allow-Methods", methods);
+    add(response, "Allow", allowed);
+    add(response, "Access-Control-Allow-Methods", allowed);
     add(response, "Access-Control-Allow-Headers",
         head->request_headers && http_rules_echo(head->request_headers) ? head->request_headers
                                                                         : "Content-Type, Accept, Authorization");
     add(response, "Access-Control-Max-Age", "86400");
 }
 
+/* What belongs to one verdict or the other. */
+static void
+add_for(struct MHD_Response *response, const struct http *h, enum http_verdict verdict, const struct http_head *head)
+{
+    if (verdict == HTTP_PAGE) {
+        add(response, "Content-Security-Policy", http_page_policy);
+        add(response, "Referrer-Policy", "no-referrer");
+    } else if (verdict == HTTP_PREFLIGHT) {
+        add_preflight(response, head, methods);
+    } else if (verdict == HTTP_META_PREFLIGHT) {
+        add_preflight(response, head, meta_methods);
+    } else if (verdict == HTTP_METHOD || verdict == HTTP_META_METHOD) {
+        add(response, "Allow", verdict == HTTP_METHOD ? methods : meta_methods);
+    } else if (verdict == HTTP_WEBSOCKET) {
+        add(response, "Upgrade", "websocket");
+    }
+    if (!h->accepting || verdict == HTTP_MALFORMED || verdict == HTTP_NO_LENGTH || verdict == HTTP_TOO_LARGE ||
+        verdict == HTTP_UPGRADE || verdict == HTTP_UPGRADE_TLS) {
+        add(response, "Connection", "close");
+    }
+}
+
+static bool
+is_meta(enum http_verdict verdict)
+{
+    return verdict == HTTP_XRD || verdict == HTTP_JRD || verdict == HTTP_META_PREFLIGHT || verdict == HTTP_META_METHOD;
+}
+
+static struct MHD_Response *
+meta_response(const struct http *h, const struct http_conn *c, bool json, const struct http_head *head)
+{
+    struct hostmeta_request request = {head->host, http_request_secure(c), !c->tls};
+    struct MHD_Response *response = NULL;
+    struct buf b;
+
+    buf_init(&b, 0);
+    if (hostmeta_write(&b, json, &h->meta, &request) == 0) {
+        response = MHD_create_response_from_buffer(b.len, buf_head(&b), MHD_RESPMEM_MUST_COPY);
+    }
+    buf_free(&b);
+    return response;
+}
+
 enum MHD_Result
-http_reply_verdict(struct http *h, struct MHD_Connection *mhd, enum http_verdict verdict, const struct http_head *head)
+http_reply_verdict(struct http *h, struct http_conn *c, enum http_verdict verdict, const struct http_head *head)
 {
     const struct words *w = &words[verdict];
     size_t len = verdict == HTTP_PAGE ? strlen(w->text) : w->len;
-    /* the library does not write to static content, it only lacks the const */
+    bool document = verdict == HTTP_XRD || verdict == HTTP_JRD;
+    bool lasting = verdict == HTTP_PAGE || (document && hostmeta_fixed(&h->meta));
     struct MHD_Response *response =
-        MHD_create_response_from_buffer(len, (void *)(uintptr_t)w->text, MHD_RESPMEM_PERSISTENT);
+        document ? meta_response(h, c, verdict == HTTP_JRD, head)
+                 /* the library does not write to static content, it only lacks the const */
+                 : MHD_create_response_from_buffer(len, (void *)(uintptr_t)w->text, MHD_RESPMEM_PERSISTENT);
     enum MHD_Result done;
 
     if (!response) {
@@ -148,23 +205,35 @@ http_reply_verdict(struct http *h, struct MHD_Connection *mhd, enum http_verdict
     if (w->type) {
         add(response, "Content-Type", w->type);
     }
-    add(response, "Cache-Control", verdict == HTTP_PAGE ? "max-age=3600" : "no-store");
+    add(response, "Cache-Control", lasting ? "max-age=3600" : "no-store");
     add(response, "X-Content-Type-Options", "nosniff");
-    add_origin(h, response, head->origin);
-    if (verdict == HTTP_PAGE) {
-        add(response, "Content-Security-Policy", http_page_policy);
-        add(response, "Referrer-Policy", "no-referrer");
-    } else if (verdict == HTTP_PREFLIGHT) {
-        add_preflight(response, head);
-    } else if (verdict == HTTP_METHOD) {
-        add(response, "Allow", methods);
+    if (is_meta(verdict)) { /* whoever may use BOSH, anyone may know where it is (XEP-0156 3) */
+        add(response, "Access-Control-Allow-Origin", "*");
+    } else {
+        add_origin(h, response, head->origin);
     }
-    if (!h->accepting || verdict == HTTP_MALFORMED || verdict == HTTP_NO_LENGTH || verdict == HTTP_TOO_LARGE) {
-        add(response, "Connection", "close");
-    }
-    done = MHD_queue_response(mhd, w->status, response);
+    add_for(response, h, verdict, head);
+    done = MHD_queue_response(c->mhd, w->status, response);
     MHD_destroy_response(response);
     return done;
+}
+
+void
+http_reply_raw(int fd, const char *status, const char *text)
+{
+    struct buf b;
+
+    buf_init(&b, 0);
+    if (buf_printf(&b,
+            "HTTP/1.1 %s\r\n"
+            "Content-Type: %s\r\n"
+            "Content-Length: %zu\r\n"
+            "Cache-Control: no-store\r\n"
+            "Connection: close\r\n\r\n%s",
+            status, text_type, strlen(text), text) == 0) {
+        (void)!send(fd, buf_head(&b), b.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    buf_free(&b);
 }
 
 int

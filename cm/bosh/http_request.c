@@ -116,6 +116,35 @@ begin_post(struct http *h, struct http_conn *c, const struct http_head *head)
     return MHD_YES;
 }
 
+static bool
+is_fine(enum http_verdict verdict)
+{
+    return verdict == HTTP_PAGE || verdict == HTTP_PREFLIGHT || verdict == HTTP_XRD || verdict == HTTP_JRD ||
+           verdict == HTTP_META_PREFLIGHT || verdict == HTTP_UPGRADE;
+}
+
+/* An upgrade on a connection that has carried requests: as a proxy sends it that keeps its connections. Whatever can go
+ * to a bridge at its first bytes went there; what is the first request here was not well-formed. */
+static enum MHD_Result
+move(struct http *h, struct http_conn *c, const char *target, const struct http_head *head)
+{
+    enum http_verdict refusal = c->tls ? HTTP_UPGRADE_TLS : c->served ? HTTP_UPGRADE : HTTP_MALFORMED;
+    struct http_request *r = refusal == HTTP_UPGRADE ? calloc(1, sizeof *r) : NULL;
+
+    if (r) {
+        r->conn = c;
+        if (http_first_move(h, c, target) == 0) {
+            http_conn_deadline(h, c, HTTP_NO_DEADLINE);
+            c->request = r;
+            http_request_enter(h, r, HTTP_DROPPED);
+            return MHD_YES;
+        }
+        free(r);
+    }
+    http_conn_deadline(h, c, HTTP_BODY);
+    return http_reply_verdict(h, c, refusal, head);
+}
+
 static enum MHD_Result
 begin(struct http *h, struct http_conn *c, const char *target, const char *method, const char *version)
 {
@@ -131,7 +160,7 @@ begin(struct http *h, struct http_conn *c, const char *target, const char *metho
         if (verdict == HTTP_BOSH) {
             return begin_post(h, c, &head);
         }
-        if (verdict != HTTP_PAGE && verdict != HTTP_PREFLIGHT) {
+        if (!is_fine(verdict)) {
             COUNT(http_bad_requests);
         }
         if (verdict != HTTP_MALFORMED && verdict != HTTP_NO_LENGTH && !http_rules_body(&head)) {
@@ -139,8 +168,11 @@ begin(struct http *h, struct http_conn *c, const char *target, const char *metho
         }
         c->linger = true;
     }
+    if (verdict == HTTP_UPGRADE) {
+        return move(h, c, target, &head);
+    }
     http_conn_deadline(h, c, HTTP_BODY);
-    return http_reply_verdict(h, c->mhd, verdict, &head);
+    return http_reply_verdict(h, c, verdict, &head);
 }
 
 static bool
@@ -197,7 +229,7 @@ complete(struct http *h, struct http_conn *c, struct http_request *r)
         http_request_free(h, &r);
         read_head(&head, c->mhd);
         http_conn_deadline(h, c, HTTP_BODY);
-        return http_reply_verdict(h, c->mhd, HTTP_TOO_LARGE, &head);
+        return http_reply_verdict(h, c, HTTP_TOO_LARGE, &head);
     }
     COUNT_ADD(http_bytes_in, r->len);
     http_conn_deadline(h, c, HTTP_NO_DEADLINE);
@@ -274,6 +306,7 @@ http_request_completed(void *http, struct MHD_Connection *mhd, void **context, e
         COUNT(http_bad_requests); /* the library refused it itself */
     }
     c->seen = false;
+    c->served = true;
     http_conn_deadline(h, c, HTTP_KEEPALIVE);
 }
 
@@ -332,76 +365,70 @@ see_proto(void *arg, enum MHD_ValueKind kind, const char *name, const char *valu
 
 /* X-Forwarded-For first: nearly every proxy sets it, and leaves a Forwarded of the client's invention alone. */
 static void
-read_route(const struct http_request *r, struct address_route *route)
+read_route(const struct http_conn *c, struct address_route *route)
 {
-    const struct http *h = r->conn->daemon->http;
+    const struct http *h = c->daemon->http;
     struct values v = {"X-Forwarded-For", route, address_forwarded_for};
 
     memset(route, 0, sizeof *route);
     route->trusted = &h->trusted;
-    (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_value, &v);
+    (void)MHD_get_connection_values(c->mhd, MHD_HEADER_KIND, see_value, &v);
     if (!route->any) {
         v.name = "Forwarded";
         v.take = address_forwarded;
-        (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_value, &v);
+        (void)MHD_get_connection_values(c->mhd, MHD_HEADER_KIND, see_value, &v);
     }
-}
-
-static const struct sockaddr *
-peer_of(const struct http_request *r)
-{
-    return MHD_get_connection_info(r->conn->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
 }
 
 const char *
 http_address(const struct http_request *r)
 {
     static char text[ADDRESS_TEXT];
-    struct address a;
+    const struct http_conn *c = r->conn;
 
-    if (r->conn->trusted) {
+    if (c->trusted) {
         struct address_route route = {0};
 
-        read_route(r, &route);
+        read_route(c, &route);
         if (route.known) {
             address_print(&route.client, text);
             return text;
         }
     }
-    text[0] = '\0';
-    if (address_of(&a, NULL, peer_of(r))) {
-        address_print(&a, text);
-    }
+    address_print(&c->address, text);
     return text;
 }
 
 uint16_t
 http_port(const struct http_request *r)
 {
-    struct address a;
-    uint16_t port;
+    return r->conn->trusted ? 0 : r->conn->port;
+}
 
-    return !r->conn->trusted && address_of(&a, &port, peer_of(r)) ? port : 0;
+bool
+http_request_secure(const struct http_conn *c)
+{
+    const char *proto = NULL;
+    struct address_route route = {0};
+
+    if (c->tls || c->secure) {
+        return true;
+    }
+    if (!c->trusted) {
+        return false;
+    }
+    (void)MHD_get_connection_values(c->mhd, MHD_HEADER_KIND, see_proto, &proto);
+    if (proto) {
+        return address_proto(proto, strlen(proto));
+    }
+    read_route(c, &route);
+    return route.stated && route.secure;
 }
 
 bool
 http_secure(const struct http_request *r)
 {
-    const char *proto = NULL;
-    struct address_route route = {0};
-
-    if (r->conn->tls) {
-        return true;
-    }
-    if (!r->conn->trusted) {
-        return false;
-    }
-    (void)MHD_get_connection_values(r->conn->mhd, MHD_HEADER_KIND, see_proto, &proto);
-    if (proto) {
-        return address_proto(proto, strlen(proto));
-    }
-    read_route(r, &route);
-    return route.stated && route.secure;
+    return http_request_secure(r->conn);
 }
 
 void

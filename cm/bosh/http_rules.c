@@ -1,5 +1,8 @@
 #include "http_rules.h"
 
+#include "hostmeta.h"
+#include "http_upgrade.h"
+
 #include "common/glob.h"
 
 #include <string.h>
@@ -53,9 +56,15 @@ http_rules_header(struct http_head *h, const char *name, size_t name_len, const 
     if (name_len == 0) {
         h->bad_name = true;
     }
+    if (name_len == 7 || name_len == 17) {
+        h->upgrade = h->upgrade || http_upgrade_header(name, name_len, value, value_len);
+    }
     switch (name_len) {
     case 4:
-        h->hosts += is_name(name, name_len, "Host");
+        if (is_name(name, name_len, "Host")) {
+            h->hosts++;
+            h->host = value;
+        }
         break;
     case 6:
         if (is_name(name, name_len, "Origin")) {
@@ -125,12 +134,11 @@ path_length(const char *path)
 }
 
 static bool
-is_path(const struct http_rules *rules, const char *target)
+is_path(const char *wanted, const char *path)
 {
-    const char *path = target_path(target);
     size_t len = path_length(path);
 
-    return len == path_length(rules->path) && memcmp(path, rules->path, len) == 0;
+    return wanted && len == path_length(wanted) && memcmp(path, wanted, len) == 0;
 }
 
 static bool
@@ -145,6 +153,29 @@ is_malformed(const struct http_head *h, bool version_1_0)
     return h->hosts == 0 && !version_1_0;
 }
 
+/* A document that is there to be read, by pages of any origin. */
+static enum http_verdict
+decide_meta(const char *method, enum http_verdict document)
+{
+    if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
+        return document;
+    }
+    return strcmp(method, "OPTIONS") == 0 ? HTTP_META_PREFLIGHT : HTTP_META_METHOD;
+}
+
+/* Whatever is not BOSH. */
+static enum http_verdict
+decide_other(const struct http_rules *rules, const char *method, const char *path)
+{
+    if (rules->discovery && strcmp(path, hostmeta_xrd_path) == 0) {
+        return decide_meta(method, HTTP_XRD);
+    }
+    if (rules->discovery && strcmp(path, hostmeta_json_path) == 0) {
+        return decide_meta(method, HTTP_JRD);
+    }
+    return is_path(rules->websocket_path, path) && strcmp(method, "GET") == 0 ? HTTP_WEBSOCKET : HTTP_NOT_FOUND;
+}
+
 enum http_verdict
 http_rules_decide(const struct http_rules *rules, const struct http_head *h, const char *version, const char *method,
     const char *target)
@@ -155,8 +186,11 @@ http_rules_decide(const struct http_rules *rules, const struct http_head *h, con
     if ((!version_1_0 && strcmp(version, "HTTP/1.1") != 0) || is_malformed(h, version_1_0)) {
         return HTTP_MALFORMED;
     }
-    if (!is_path(rules, target)) {
-        return HTTP_NOT_FOUND;
+    if (h->upgrade && strcmp(method, "GET") == 0) {
+        return http_rules_body(h) ? HTTP_MALFORMED : HTTP_UPGRADE;
+    }
+    if (!is_path(rules->path, target_path(target))) {
+        return decide_other(rules, method, target_path(target));
     }
     if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
         return HTTP_PAGE;

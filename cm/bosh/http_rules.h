@@ -22,6 +22,13 @@ enum http_verdict {
     HTTP_NO_LENGTH, /* 411, close */
     HTTP_CODING,    /* 415: a compressed body */
     HTTP_TOO_LARGE, /* the body is larger than bosh.max_body */
+    HTTP_XRD,       /* GET or HEAD of host-meta */
+    HTTP_JRD,       /* GET or HEAD of host-meta.json */
+    HTTP_META_PREFLIGHT,
+    HTTP_META_METHOD, /* 405 */
+    HTTP_UPGRADE,     /* a GET that asks for WebSocket */
+    HTTP_UPGRADE_TLS, /* the same where no bridge can take it; not of http_rules_decide() */
+    HTTP_WEBSOCKET,   /* 426: a GET of the WebSocket path that does not */
     HTTP_VERDICTS
 };
 
@@ -31,6 +38,8 @@ struct http_rules {
     const char *const *origins; /* patterns with * and ? */
     size_t origin_count;
     uint64_t max_body;
+    bool discovery;             /* host-meta is served */
+    const char *websocket_path; /* NULL: WebSocket is not served */
 };
 
 /** What the rules need of a request's header. All zero before the first http_rules_header(). The strings are the
@@ -41,8 +50,10 @@ struct http_head {
     bool bad_coding; /* Transfer-Encoding is not exactly "chunked" */
     bool gzip;       /* the client takes gzip */
     bool packed;     /* Content-Encoding is not "identity" */
+    bool upgrade;    /* WebSocket is asked for (http_upgrade.h) */
     unsigned origins;
     uint64_t length;             /* Content-Length, when lengths > 0 */
+    const char *host;            /* NULL: none */
     const char *origin;          /* NULL: none */
     const char *request_headers; /* Access-Control-Request-Headers; NULL: none */
 };

@@ -40,6 +40,7 @@ main(int argc, char **argv)
     w.bosh = bosh_new(proc_loop(w.proc), proc_conf(w.proc), proc_instance(w.proc), fds, count);
     if (w.bosh == NULL)
         return 70;
+    bosh_set_handover(w.bosh, proc_handover_fd(w.proc));
     int status = proc_run(w.proc, &events, &w);
     bosh_free(&w.bosh);
     return status;

@@ -23,7 +23,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char *text = malloc(size + 1);
     const char *const pattern[] = {text};
-    const struct http_rules rules = {"/http-bind", pattern, 1, 1000};
+    const struct http_rules rules = {.path = "/http-bind", .origins = pattern, .origin_count = 1, .max_body = 1000};
     struct address_net net = {.bits = 96};
     struct address_nets nets = {&net, 1};
     struct address_route route = {.trusted = &nets};

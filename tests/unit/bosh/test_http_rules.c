@@ -10,7 +10,14 @@
 #include <cmocka.h>
 
 static const char *const origins[] = {"https://chat.example.com", "https://*.example.org", "http://localhost:80?0"};
-static const struct http_rules rules = {"/http-bind", origins, 3, 1000};
+static const struct http_rules rules = {
+    .path = "/http-bind",
+    .origins = origins,
+    .origin_count = 3,
+    .max_body = 1000,
+    .discovery = true,
+    .websocket_path = "/ws",
+};
 
 /* A header as text, lines ended by \n. */
 static void
@@ -101,6 +108,30 @@ test_verdicts(void **state)
         {"GET", "/elsewhere", V1, HOST HOST, HTTP_MALFORMED},
         {"POST", "/http-bind", "HTTP/1.9", HOST LEN, HTTP_MALFORMED},
         {"POST", "/http-bind", "", HOST LEN, HTTP_MALFORMED},
+        /* host-meta */
+        {"GET", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
+        {"HEAD", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
+        {"GET", "/.well-known/host-meta", V0, "", HTTP_XRD},
+        {"GET", "http://x/.well-known/host-meta", V1, HOST, HTTP_XRD},
+        {"GET", "/.well-known/host-meta.json", V1, HOST "Origin: https://evil.example.com\n", HTTP_JRD},
+        {"HEAD", "/.well-known/host-meta.json", V1, HOST, HTTP_JRD},
+        {"OPTIONS", "/.well-known/host-meta", V1, HOST "Origin: https://evil.example.com\n", HTTP_META_PREFLIGHT},
+        {"OPTIONS", "/.well-known/host-meta.json", V1, HOST, HTTP_META_PREFLIGHT},
+        {"POST", "/.well-known/host-meta", V1, HOST LEN, HTTP_META_METHOD},
+        {"DELETE", "/.well-known/host-meta.json", V1, HOST, HTTP_META_METHOD},
+        {"GET", "/.well-known/host-meta/", V1, HOST, HTTP_NOT_FOUND},
+        {"GET", "/.well-known/host-metA", V1, HOST, HTTP_NOT_FOUND},
+        {"GET", "/.well-known/host-meta.jso", V1, HOST, HTTP_NOT_FOUND},
+        /* WebSocket */
+        {"GET", "/ws", V1, HOST "Upgrade: websocket\n", HTTP_UPGRADE},
+        {"GET", "/elsewhere", V1, HOST "Upgrade: WebSocket\n", HTTP_UPGRADE},
+        {"GET", "/ws", V1, HOST "Sec-WebSocket-Key: x\n", HTTP_UPGRADE},
+        {"GET", "/ws", V1, HOST "Upgrade: websocket\n" LEN, HTTP_MALFORMED},
+        {"GET", "/ws", V1, HOST "Upgrade: h2c\n", HTTP_WEBSOCKET},
+        {"GET", "/ws/", V1, HOST, HTTP_WEBSOCKET},
+        {"POST", "/ws", V1, HOST LEN, HTTP_NOT_FOUND},
+        {"POST", "/http-bind", V1, HOST LEN "Upgrade: websocket\n", HTTP_BOSH},
+        {"GET", "/http-bind", V1, HOST "Upgrade: h2c\n", HTTP_PAGE},
     };
 
     (void)state;
@@ -120,7 +151,7 @@ test_verdicts(void **state)
 static void
 test_the_configured_path_may_end_in_a_slash(void **state)
 {
-    struct http_rules r = {"/bosh/", origins, 3, 1000};
+    struct http_rules r = {.path = "/bosh/", .origins = origins, .origin_count = 3, .max_body = 1000};
     struct http_head head;
 
     (void)state;
@@ -134,17 +165,31 @@ test_the_configured_path_may_end_in_a_slash(void **state)
 }
 
 static void
+test_what_is_not_served_is_not_found(void **state)
+{
+    struct http_rules r = {.path = "/http-bind"};
+    struct http_head head;
+
+    (void)state;
+    fill(&head, HOST);
+    assert_int_equal(http_rules_decide(&r, &head, V1, "GET", "/.well-known/host-meta"), HTTP_NOT_FOUND);
+    assert_int_equal(http_rules_decide(&r, &head, V1, "OPTIONS", "/.well-known/host-meta.json"), HTTP_NOT_FOUND);
+    assert_int_equal(http_rules_decide(&r, &head, V1, "GET", "/ws"), HTTP_NOT_FOUND);
+    assert_string_equal(head.host, "x");
+}
+
+static void
 test_origins(void **state)
 {
     static const char *const any[] = {"http://a", "*"};
     static const char *const some[] = {"*a*b*c", "x?z", ""};
-    const struct http_rules r = {"/", some, 3, 0};
+    const struct http_rules r = {.path = "/", .origins = some, .origin_count = 3};
 
     (void)state;
-    assert_true(http_rules_any_origin(&(struct http_rules){"/", any, 2, 0}));
+    assert_true(http_rules_any_origin(&(struct http_rules){.origins = any, .origin_count = 2}));
     assert_false(http_rules_any_origin(&rules));
-    assert_false(http_rules_any_origin(&(struct http_rules){"/", any, 0, 0}));
-    assert_false(http_rules_origin(&(struct http_rules){"/", any, 0, 0}, "http://a"));
+    assert_false(http_rules_any_origin(&(struct http_rules){.origins = any}));
+    assert_false(http_rules_origin(&(struct http_rules){.origins = any}, "http://a"));
     assert_true(http_rules_origin(&rules, "HTTPS://Chat.Example.com"));
     assert_true(http_rules_origin(&rules, "https://a.b.example.org"));
     assert_false(http_rules_origin(&rules, "https://example.org"));
@@ -204,6 +249,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_the_configured_path_may_end_in_a_slash),
+        cmocka_unit_test(test_what_is_not_served_is_not_found),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_rfc9110_12_5_3_accept_encoding),
         cmocka_unit_test(test_what_is_echoed),

@@ -66,7 +66,7 @@ test_unknown_keys(void **state)
     bad(DOMAIN "status: { colour: red }\n", "t.yaml:2:11: status.colour: unknown key (known here: address, port)\n");
     bad(DOMAIN "\"b\xc3\xbc\\n\": 1\n",
         "t.yaml:2:1: b???: unknown key (known here: user, run_dir, shutdown_timeout, processes, http, bosh, websocket, "
-        "tls, domains, upstream, limits, status, log)\n");
+        "discovery, tls, domains, upstream, limits, status, log)\n");
 }
 
 static void
@@ -293,9 +293,8 @@ test_cross_checks(void **state)
         "t.yaml:2:9: status: listens on the same address and port as http.listen[0] (by default)\n");
     bad(DOMAIN "http: { listen: [ { address: \"::ffff:127.0.0.1\", port: 5290 } ] }\n",
         "t.yaml:1:1: status: listens on the same address and port as http.listen[0] (line 2, column 19)\n");
-    bad(DOMAIN "websocket:\n  listen: [ { port: 5443 } ]\n  compression: on\n",
-        "t.yaml:3:11: websocket.listen: WebSocket listeners are not supported by this version; leave the list empty\n"
-        "t.yaml:4:16: websocket.compression: not supported by this version; leave it off\n");
+    bad(DOMAIN "processes: { bridge: 0 }\nwebsocket:\n  listen: [ { port: 5443 } ]\n",
+        "t.yaml:4:11: websocket.listen: nobody would serve it: processes.bridge is 0\n");
     bad("domains:\n  a: {}\n  B: { send_proxy: v2 }\n",
         "t.yaml:3:20: domains.b.send_proxy: not supported by this version; leave it off\n");
     c = good(DOMAIN "http: { listen: [ { address: 127.0.0.1, port: 80 }, { address: 127.0.0.2, port: 80 } ] }\n");
