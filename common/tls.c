@@ -445,6 +445,7 @@ tls_handshake(struct tls *t)
     for (int i = 0; i < PATIENCE; i++) {
         r = gnutls_handshake(t->session);
         if (r == 0) {
+            t->drained = t->drained && staged(t) > 0; /* with nothing left, the next event is for new bytes */
             return 1;
         }
         if (r == GNUTLS_E_AGAIN && staged(t) == 0) {

@@ -140,6 +140,197 @@ test_tls_failures(void **state)
     tls_client_free(&config);
 }
 
+/* ---- as a server; the client is another conn ---- */
+
+static struct tls_server *
+server(void)
+{
+    const char *certificate = certs.valid[0], *key = certs.valid[1];
+    char error[300];
+    struct tls_server *s = tls_server_new(&certificate, &key, 1, NULL, error, sizeof error);
+
+    assert_non_null(s);
+    return s;
+}
+
+static void
+attach_both(struct owner *o, struct owner *peer)
+{
+    int fd;
+
+    attach(o, &fd);
+    memset(peer, 0, sizeof *peer);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    peer->c = conn_new(loop, fd, handle, peer);
+    assert_non_null(peer->c);
+}
+
+static void
+until_got(struct owner *o, size_t len)
+{
+    while (o->got.len < len) {
+        until(&o->events[CONN_DATA], o->events[CONN_DATA] + 1);
+    }
+}
+
+static void
+test_tls_server_bytes_both_ways(void **state)
+{
+    static char big[400000];
+    struct tls_client *config = client(true);
+    struct tls_server *s = server();
+    struct owner o, peer;
+
+    (void)state;
+    memset(big, 'b', sizeof big);
+    attach_both(&o, &peer);
+    assert_int_equal(conn_secure_server(o.c, s), 0);
+    assert_int_equal(conn_secure_server(o.c, s), -FAIL_INTERNAL);
+    assert_int_equal(conn_secure(peer.c, config, "example.test", "http/1.1"), 0);
+    conn_write(peer.c, "hello", 5);
+    conn_write(o.c, "early", 5); /* waits for the handshake */
+    until(&o.events[CONN_SECURED], 1);
+    assert_int_equal(o.events[CONN_DATA] + o.events[CONN_ERROR], 0);
+    until_got(&o, 5);
+    until_got(&peer, 5);
+    assert_int_equal(peer.events[CONN_SECURED], 1);
+    assert_memory_equal(buf_head(&o.got), "hello", 5);
+    assert_memory_equal(buf_head(&peer.got), "early", 5);
+    assert_string_equal(tls_facts(conn_tls(o.c)), "TLS1.3 AES-256-GCM");
+    assert_int_equal(conn_write(o.c, big, sizeof big), 0);
+    until_got(&peer, 5 + sizeof big);
+    conn_finish(o.c, 5);
+    until(&peer.events[CONN_EOF], 1);
+    conn_finish(peer.c, 5);
+    until(&o.events[CONN_EOF], 1);
+    assert_int_equal(o.events[CONN_ERROR] + peer.events[CONN_ERROR], 0);
+    forget(&o);
+    forget(&peer);
+    tls_server_free(&s);
+    tls_client_free(&config);
+}
+
+/* A line in plain, then TLS, as with a PROXY header. */
+struct after_line {
+    struct owner *o;
+    struct tls_server *server;
+};
+
+static void
+handle_line(struct conn *c, void *arg, enum conn_event event, const struct conn_info *info)
+{
+    struct after_line *a = arg;
+
+    if (event == CONN_DATA && !conn_tls(c)) {
+        assert_true(info->len >= 5);
+        assert_memory_equal(info->data, "LINE\n", 5);
+        a->o->events[CONN_CONNECTED]++; /* to count the line */
+        ev_break(loop, EVBREAK_ALL);
+        assert_int_equal(conn_secure_server_from(c, a->server, info->data + 5, info->len - 5), 0);
+        return;
+    }
+    handle(c, a->o, event, info);
+}
+
+static void
+test_tls_server_after_plain_bytes(void **state)
+{
+    struct tls_client *config = client(true);
+    struct tls_server *s = server();
+
+    (void)state;
+    for (size_t want = 0; want < 400; want += 57) { /* how much of TLS comes along with the line */
+        struct owner o = {0}, peer;
+        struct after_line a = {&o, s};
+        char bytes[5 + 4096] = "LINE\n";
+        int outer, relay[2], sv[2];
+        size_t cut;
+        ssize_t n;
+
+        /* the client's first flight is taken from its socket, and sent on in two parts */
+        attach(&peer, &outer);
+        assert_int_equal(conn_secure(peer.c, config, "example.test", NULL), 0);
+        turn(0.001);
+        n = recv(outer, bytes + 5, sizeof bytes - 5, 0);
+        assert_true(n > 100);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv), 0);
+        relay[0] = outer;
+        relay[1] = sv[1];
+        o.c = conn_new(loop, sv[0], handle_line, &a);
+        cut = want < (size_t)n ? want : (size_t)n;
+        assert_int_equal(send(relay[1], bytes, 5 + cut, 0), 5 + cut);
+        until(&o.events[CONN_CONNECTED], 1);
+        turn(0.001);
+        assert_int_equal(send(relay[1], bytes + 5 + cut, (size_t)n - cut, 0), (size_t)n - cut);
+        fcntl(outer, F_SETFL, O_NONBLOCK);
+        for (int i = 0; i < 1000 && (o.events[CONN_DATA] == 0 || peer.events[CONN_SECURED] == 0); i++) {
+            for (int k = 0; k < 2; k++) { /* between the two */
+                n = recv(relay[k], bytes, sizeof bytes, 0);
+                assert_true(n <= 0 || send(relay[1 - k], bytes, (size_t)n, 0) == n);
+            }
+            turn(0.001);
+            if (peer.events[CONN_SECURED] == 1 && conn_queued(peer.c) == 0 && o.events[CONN_SECURED] == 1 &&
+                o.got.len == 0) {
+                conn_write(peer.c, "hello", 5);
+            }
+        }
+        assert_true(o.got.len >= 5);
+        assert_memory_equal(buf_head(&o.got), "hello", 5);
+        assert_int_equal(o.events[CONN_ERROR] + peer.events[CONN_ERROR], 0);
+        forget(&o);
+        forget(&peer);
+        close(outer);
+        close(sv[1]);
+    }
+    tls_server_free(&s);
+    tls_client_free(&config);
+}
+
+static void
+test_tls_server_failures(void **state)
+{
+    struct tls_server *s = server();
+    struct owner o;
+    int peer;
+
+    (void)state;
+    attach(&o, &peer); /* no TLS */
+    assert_int_equal(conn_secure_server(o.c, s), 0);
+    assert_int_equal(write(peer, "GET / HTTP/1.1\r\n\r\n", 18), 18);
+    until(&o.events[CONN_ERROR], 1);
+    assert_int_equal(o.cause, FAIL_TLS_HANDSHAKE);
+    assert_int_equal(o.events[CONN_DATA], 0);
+    forget(&o);
+    close(peer);
+
+    attach(&o, &peer); /* the client goes away */
+    assert_int_equal(conn_secure_server(o.c, s), 0);
+    assert_int_equal(write(peer, "\x16\x03\x01", 3), 3);
+    turn(0.001);
+    assert_int_equal(o.events[CONN_ERROR], 0);
+    o.free_on[CONN_ERROR] = true;
+    close(peer);
+    until(&o.events[CONN_ERROR], 1);
+    assert_int_equal(o.cause, FAIL_TLS_HANDSHAKE);
+
+    attach(&o, &peer); /* and one that says nothing: the owner's deadline, no turns of the loop meanwhile */
+    assert_int_equal(conn_secure_server(o.c, s), 0);
+    conn_deadline(o.c, 0.02);
+    until(&o.events[CONN_TIMEOUT], 1);
+    assert_int_equal(o.events[CONN_ERROR], 0);
+    conn_finish(o.c, 0.01); /* nothing to be said in the middle of a handshake */
+    until(&o.events[CONN_ERROR], 1);
+    assert_int_equal(o.cause, FAIL_TIMEOUT);
+    forget(&o);
+    close(peer);
+
+    attach(&o, &peer); /* closed at once */
+    assert_int_equal(conn_secure_server_from(o.c, s, "\x16\x03", 2), 0);
+    forget(&o);
+    close(peer);
+    tls_server_free(&s);
+}
+
 int
 main(void)
 {
@@ -147,6 +338,9 @@ main(void)
         cmocka_unit_test(test_tls_bytes_and_pausing),
         cmocka_unit_test(test_tls_big_output),
         cmocka_unit_test(test_tls_failures),
+        cmocka_unit_test(test_tls_server_bytes_both_ways),
+        cmocka_unit_test(test_tls_server_after_plain_bytes),
+        cmocka_unit_test(test_tls_server_failures),
     };
 
     signal(SIGPIPE, SIG_IGN);
