@@ -39,7 +39,7 @@ set_bytes(struct framing_message *m, const uint8_t *bytes, size_t len)
 static bool
 is_old_header(const struct xml_doc *doc)
 {
-    return doc->root_seen && strcmp(doc->root_name, "stream") == 0 && strcmp(doc->root_ns, XMPP_NS_STREAMS) == 0;
+    return strcmp(doc->root_name, "stream") == 0 && strcmp(doc->root_ns, XMPP_NS_STREAMS) == 0;
 }
 
 static enum xml_kind

@@ -187,7 +187,6 @@ ws_deflate_pack(const void *bytes, size_t len, int window_bits, struct buf *out)
 {
     struct packer *p = len <= SMALL ? &small : &large;
     int bits = p == &small && window_bits > SMALL_BITS ? SMALL_BITS : window_bits;
-    size_t packed;
     int r;
 
     if (len < WORTH || len > UINT_MAX - sizeof tail) {
@@ -204,15 +203,11 @@ ws_deflate_pack(const void *bytes, size_t len, int window_bits, struct buf *out)
     p->z.avail_in = (uInt)len;
     p->z.next_out = buf_tail(out);
     p->z.avail_out = (uInt)(len + sizeof tail);
-    /* no room left means that it may not be finished, and did not get shorter */
+    /* without room left it is not shorter, tail aside, and perhaps not finished */
     if (deflate(&p->z, Z_SYNC_FLUSH) != Z_OK || p->z.avail_out == 0 || p->z.avail_in != 0) {
         return 0;
     }
-    packed = len - p->z.avail_out; /* without the tail */
-    if (packed >= len) {
-        return 0;
-    }
-    buf_wrote(out, packed);
+    buf_wrote(out, len - p->z.avail_out); /* without the tail */
     return 1;
 }
 

@@ -203,10 +203,6 @@ take_extensions(struct ws_request *r, struct ws_str list)
         return -FAIL_WS_HTTP_SIZE;
     }
     do {
-        /* a comma ends the parameters of a name: "a, ;b" has a parameter of nothing */
-        if (rest.len != 0 && *rest.s == ',') {
-            named = false;
-        }
         if (ws_http_extension(&rest, &item) < 0 || (item.type == WS_EXTENSION_PARAM && !named)) {
             return -FAIL_WS_HTTP;
         }
@@ -503,7 +499,7 @@ parse(struct ws_str *rest, struct ws_request *r)
             e = finish(&f, r);
             return e < 0 ? e : 1;
         } else {
-            e = lines > WS_HTTP_LINES ? -FAIL_WS_HTTP_SIZE : parse_header(&f, r, line);
+            e = parse_header(&f, r, line);
         }
         if (e < 0) {
             return e;

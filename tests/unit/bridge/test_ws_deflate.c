@@ -384,13 +384,21 @@ static void
 test_rfc7692_7_1_2_1_window_is_kept_to(void **state)
 {
     static char text[60000], back[60000];
+    static const size_t far[] = {600, 1100, 2100, 3900, 8300, 16500, 32700};
+    uint32_t x = 1;
 
     (void)state;
-    for (size_t i = 0; i < sizeof text; i++) {
-        text[i] = (char)('a' + (i * 7919 + i / 600 * 31 + i % 600 * (i % 600)) % 26); /* likes to look back far */
+    ws_deflate_free(); /* so that the largest window is the first */
+    for (size_t i = 0; i < sizeof text; i += 100) {
+        for (size_t k = 0; k < 100; k++) {
+            x = x * 1664525 + 1013904223;
+            text[i + k] = (char)('a' + (x >> 28));
+        }
+        if (i >= far[i / 100 % 7]) {
+            memcpy(text + i, text + i - far[i / 100 % 7], 100); /* just out of the reach of the windows of 9 bits up */
+        }
     }
-    memcpy(text + 40000, text, 20000);
-    for (int bits = 9; bits <= 15; bits++) {
+    for (int bits = 15; bits >= 9; bits--) {
         for (size_t len = 3000; len <= sizeof text; len += 28500) {
             struct buf packed = {0};
             z_stream z = {0};
@@ -449,7 +457,13 @@ test_what_is_not_worth_it(void **state)
         noise[i] = (uint8_t)(x >> 24);
     }
     assert_int_equal(ws_deflate_pack("", 0, 15, &out), 0);
-    assert_int_equal(ws_deflate_pack("<presence xmlns='jabber:client'/>", 33, 15, &out), 0);
+    memset(noise, 'a', 64);
+    assert_int_equal(ws_deflate_pack(noise, 63, 15, &out), 0);
+    assert_int_equal(ws_deflate_pack(noise, 64, 15, &out), 1);
+    buf_clear(&out);
+    for (size_t i = 0; i < 64; i++) {
+        noise[i] = (uint8_t)(i * i * 31);
+    }
     assert_int_equal(ws_deflate_pack(noise, 100, 15, &out), 0);
     assert_int_equal(ws_deflate_pack(noise, 4096, 9, &out), 0);
     assert_int_equal(ws_deflate_pack(noise, 5000, 15, &out), 0);

@@ -112,6 +112,7 @@ test_rfc6455_4_2_1_3_upgrade_is_a_list_of_tokens(void **state)
     assert_verdict(101, LINE HOST "Upgrade: WebSocket" N "Connection: upgrade" N KEY VERSION XMPP N);
     assert_verdict(101, LINE HOST "upgrade: h2c , websocket" N "Connection: Upgrade" N KEY VERSION XMPP N);
     assert_verdict(101, LINE HOST "Upgrade: h2c" N "Upgrade: websocket" N "Connection: Upgrade" N KEY VERSION XMPP N);
+    assert_verdict(101, LINE HOST "Upgrade: websocket" N "Upgrade: h2c" N "Connection: Upgrade" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade: websockets" N "Connection: Upgrade" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade: web socket" N "Connection: Upgrade" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade:" N "Connection: Upgrade" N KEY VERSION XMPP N);
@@ -125,6 +126,7 @@ test_rfc6455_4_2_1_4_connection_is_a_list_of_tokens(void **state)
     assert_verdict(101, LINE HOST "Upgrade: websocket" N "CONNECTION:keep-alive,\tUPGRADE " N KEY VERSION XMPP N);
     assert_verdict(
         101, LINE HOST "Upgrade: websocket" N "Connection: x" N "Connection: ,,upgrade" N KEY VERSION XMPP N);
+    assert_verdict(101, LINE HOST "Upgrade: websocket" N "Connection: upgrade" N "Connection: x" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade: websocket" N "Connection: keep-alive" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade: websocket" N "Connection: upgraded" N KEY VERSION XMPP N);
     assert_verdict(426, LINE HOST "Upgrade: websocket" N KEY VERSION XMPP N);
