@@ -129,7 +129,7 @@ static const struct conf_item bosh_items[] = {
     NUMBER("max_pause", AT(bosh.max_pause), "120", 0, 86400, "seconds", "Longest pause that a client may ask for."),
     NUMBER("polling", AT(bosh.polling), "5", 0, 3600, "seconds", "Shortest time between two polls."),
     NUMBER("max_body", AT(bosh.max_body), "262144", 1024, LINK_MAX_ELEMENT, "bytes", "Largest request body."),
-    NUMBER("max_streams", AT(bosh.max_streams), "4", 1, 64, NULL, "Most streams in one session."),
+    NUMBER("max_streams", AT(bosh.max_streams), "4", 1, 16, NULL, "Most streams in one session."),
     NUMBER("max_depth", AT(bosh.max_depth), "256", 8, 10000, NULL, "Deepest nesting of elements."),
     NUMBER("max_repeats", AT(bosh.max_repeats), "20", 1, 1000, NULL, "How often one request may be repeated."),
     NUMBER("features_wait", AT(bosh.features_wait), "1000", 0, 30000, "milliseconds",

@@ -14,7 +14,8 @@
 enum {
     CONNECTORS_MAX = 16,
     NO_LINK = 255,
-    PATIENCE = 5 /* seconds that a stream waits for a connector that is being replaced */
+    PATIENCE = 5,   /* seconds that a stream waits for a connector that is being replaced */
+    LAST_WORDS = 30 /* seconds that what was sent before a close waits for a congested server */
 };
 
 struct up {
@@ -29,6 +30,8 @@ struct up {
     uint8_t index;
     uint8_t connector; /* NO_LINK: waits for one */
     bool blocked;
+    bool closing;   /* the owner is gone; what is pending goes out, then CLOSE */
+    uint16_t cause; /* of the CLOSE */
 };
 
 struct connector {
@@ -51,6 +54,7 @@ struct ups {
     unsigned count;
     struct slab *slab;
     unsigned waiting; /* streams without a link */
+    unsigned closing; /* streams without an owner */
     bool stop;
     ev_timer second;
 };
@@ -111,6 +115,7 @@ forget(struct up *u)
         s->waiting--;
     else
         s->connectors[u->connector].streams--;
+    s->closing -= u->closing;
     buf_free(&u->pending);
     buf_free(&u->open);
     slab_free(s->slab, u->id);
@@ -217,12 +222,8 @@ up_passed(struct up *u, size_t len)
 }
 
 static void
-end(struct up **up, uint16_t type, int cause)
+end(struct up *u, uint16_t type, int cause)
 {
-    struct up *u = *up;
-    if (u == NULL)
-        return;
-    *up = NULL;
     struct link *l = link_of(u);
     if (l != NULL && link_put_cause(link_out(l), type, u->id, cause) == 0)
         link_wrote(l);
@@ -230,15 +231,29 @@ end(struct up **up, uint16_t type, int cause)
 }
 
 void
-up_close(struct up **u, int cause)
+up_close(struct up **up, int cause)
 {
-    end(u, LINK_CLOSE, cause);
+    struct up *u = *up;
+    if (u == NULL)
+        return;
+    *up = NULL;
+    if (u->pending.len == 0) {
+        end(u, LINK_CLOSE, cause);
+        return;
+    }
+    u->owner = NULL; /* the last words have to wait for credit, and the end for them */
+    u->closing = true;
+    u->all->closing++;
+    u->cause = (uint16_t)(cause < 0 ? -cause : cause);
+    u->asked_at = ev_now(u->all->loop);
 }
 
 void
-up_abort(struct up **u, int cause)
+up_abort(struct up **up, int cause)
 {
-    end(u, LINK_ABORT, cause);
+    if (*up != NULL)
+        end(*up, LINK_ABORT, cause);
+    *up = NULL;
 }
 
 /* The connector, or its absence, ended the stream. */
@@ -248,8 +263,10 @@ over(struct up *u, int cause)
     struct ups *s = u->all;
     void *owner = u->owner;
     unsigned index = u->index;
+    bool closing = u->closing;
     forget(u);
-    s->events.closed(owner, index, cause);
+    if (!closing)
+        s->events.closed(owner, index, cause);
 }
 
 static void
@@ -257,6 +274,10 @@ unblock(struct up *u)
 {
     if (!u->blocked || u->pending.len > 0)
         return;
+    if (u->closing) {
+        end(u, LINK_CLOSE, u->cause);
+        return;
+    }
     u->blocked = false;
     u->all->events.blocked(u->owner, u->index, false);
 }
@@ -271,6 +292,8 @@ got_opened(struct up *u, const struct link_opened *o)
     link_str_copy(o->from, from, sizeof from);
     link_str_copy(o->version, version, sizeof version);
     link_str_copy(o->lang, lang, sizeof lang);
+    if (u->closing)
+        return;
     u->all->events.opened(u->owner, u->index, id, from, version, lang);
 }
 
@@ -280,6 +303,8 @@ got_element(struct up *u, const struct link_frame *f)
     int r = link_credit_got(&u->credit, f->u.data.len);
     if (r < 0)
         return r;
+    if (u->closing)
+        return 0;
     COUNT(elements_down);
     COUNT_ADD(bytes_down, f->u.data.len);
     u->all->events.element(u->owner, u->index, f->h.flags, f->u.data.number, f->u.data.bytes, f->u.data.len);
@@ -401,7 +426,7 @@ dial(struct connector *c)
         dial_later(c);
 }
 
-/* Streams that wait too long for a connector fail. */
+/* Streams that wait too long for a connector fail; so do those whose last words nobody takes. */
 static void
 on_second(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -410,8 +435,10 @@ on_second(struct ev_loop *loop, ev_timer *w, int revents)
     uint64_t handle;
     struct up *u;
     (void)revents;
-    while (s->waiting > 0 && (u = slab_next(s->slab, &cursor, &handle)) != NULL)
-        if (u->connector == NO_LINK && ev_now(loop) - u->asked_at > PATIENCE)
+    while (s->waiting + s->closing > 0 && (u = slab_next(s->slab, &cursor, &handle)) != NULL)
+        if (u->closing && ev_now(loop) - u->asked_at > LAST_WORDS)
+            end(u, LINK_ABORT, u->cause);
+        else if (u->connector == NO_LINK && ev_now(loop) - u->asked_at > PATIENCE)
             over(u, FAIL_LINK_LOST);
 }
 

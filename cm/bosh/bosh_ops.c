@@ -170,8 +170,8 @@ op_ended(void *ctx, int cause)
     log_event(LOG_LVL_INFO, "session-end",
         "sid=%.8s cause=%s domain=%s address=%s seconds=%" PRIu64 " requests=%u answers=%u up=%" PRIu64
         " down=%" PRIu64,
-        e->sid, fail_word(cause), s->domain, admit_address(s->address), (b->now - s->created_at) / 1000,
-        e->requests_in, e->answers_out, e->elements_up, e->elements_down);
+        e->sid, fail_word(cause), s->domain, admit_address(s->address), (b->now - s->created_at) / 1000, e->requests_in,
+        e->answers_out, e->elements_up, e->elements_down);
     admit_leave(b->admit, &s->address);
     /* Who is late learns why, and a lost last answer can be asked for again; but not after silence: then the session
      * never was (10). */
@@ -191,6 +191,13 @@ op_name(void *ctx, char out[BOSH_NAME_SIZE])
     tls_base64url(bits, sizeof bits, out, BOSH_NAME_SIZE);
 }
 
+static void
+op_tolerated(void *ctx, int cause)
+{
+    const struct session *s = ctx;
+    log_event(LOG_LVL_INFO, "overactivity-tolerated", "sid=%.8s cause=%s", s->engine.sid, fail_word(cause));
+}
+
 const struct bosh_ops bosh_ops = {
     .body = op_body,
     .answer = op_answer,
@@ -204,4 +211,5 @@ const struct bosh_ops bosh_ops = {
     .ended = op_ended,
     .name = op_name,
     .sha1 = tls_sha1_hex,
+    .tolerated = op_tolerated,
 };
