@@ -139,22 +139,41 @@ add_connectors(struct children *c, const struct conf *conf, uid_t uid, gid_t gid
     return 0;
 }
 
+/* `processes` workers of a role, all with the same listening sockets and the same end of the hand-over. */
 static int
-add_bosh(struct children *c, const struct conf *conf)
+add_front_ends(struct children *c, enum counters_role role, int processes, const struct conf_listen *listen,
+    size_t count, const char *what, int handover)
 {
     int fds[CHILD_LISTEN_MAX];
-    size_t count = conf->http.listen_count;
     for (size_t i = 0; i < count && i < CHILD_LISTEN_MAX; i++) {
-        fds[i] = sockets_tcp(conf->http.listen[i].address, conf->http.listen[i].port, "http.listen");
+        fds[i] = sockets_tcp(listen[i].address, listen[i].port, what);
         if (fds[i] < 0)
             return -1;
     }
-    for (int k = 0; k < conf->processes.bosh; k++) {
-        struct child *child = children_add(c, ROLE_BOSH, (unsigned)k);
-        for (size_t i = 0; child != NULL && i < count && i < CHILD_LISTEN_MAX; i++)
+    for (int k = 0; k < processes; k++) {
+        struct child *child = children_add(c, role, (unsigned)k);
+        if (child == NULL)
+            return -1;
+        child->handover = handover;
+        for (size_t i = 0; i < count && i < CHILD_LISTEN_MAX; i++)
             children_listen(child, fds[i]);
     }
     return 0;
+}
+
+/* Upgrades that arrive at the plain ports of holdline-bosh go to the bridges through a pair of sockets. Both ends stay
+ * open here: what is on its way outlives a worker. */
+static int
+add_web(struct children *c, const struct conf *conf)
+{
+    int ends[2] = {-1, -1};
+    if (conf->processes.bridge > 0 && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+        return -1;
+    if (add_front_ends(
+            c, ROLE_BOSH, conf->processes.bosh, conf->http.listen, conf->http.listen_count, "http.listen", ends[0]) < 0)
+        return -1;
+    return add_front_ends(c, ROLE_BRIDGE, conf->processes.bridge, conf->websocket.listen, conf->websocket.listen_count,
+        "websocket.listen", ends[1]);
 }
 
 static int
@@ -195,8 +214,8 @@ prepare(const struct conf *conf, const char *file)
     if (c->conf_fd < 0 || c->null_fd < 0 || c->counters_fd < 0 || c->marks_fd < 0 || counters_map(c->counters_fd) < 0)
         return EXIT_FAILED;
     fcntl(c->counters_fd, F_SETFD, FD_CLOEXEC);
-    return add_connectors(c, conf, uid, gid) < 0 || add_bosh(c, conf) < 0 || add_status(c, conf) < 0 ? EXIT_FAILED
-                                                                                                     : EXIT_OK;
+    return add_connectors(c, conf, uid, gid) < 0 || add_web(c, conf) < 0 || add_status(c, conf) < 0 ? EXIT_FAILED
+                                                                                                    : EXIT_OK;
 }
 
 /* ---- modes ---- */
@@ -205,9 +224,11 @@ static void
 test_only(const struct conf *c)
 {
     conf_print(c, stdout);
-    fprintf(stderr, "%s: the configuration is good: %zu domain%s, %zu listener%s for BOSH, %d connector%s\n", c->file,
-        c->domain_count, c->domain_count == 1 ? "" : "s", c->http.listen_count, c->http.listen_count == 1 ? "" : "s",
-        c->processes.connector, c->processes.connector == 1 ? "" : "s");
+    fprintf(stderr,
+        "%s: the configuration is good: %zu domain%s, %zu listener%s for BOSH, %zu for WebSocket, %d connector%s\n",
+        c->file, c->domain_count, c->domain_count == 1 ? "" : "s", c->http.listen_count,
+        c->http.listen_count == 1 ? "" : "s", c->websocket.listen_count, c->processes.connector,
+        c->processes.connector == 1 ? "" : "s");
 }
 
 /* Splits off the background process. Returns -1 there; in the foreground one the exit status once it is ready or dead.

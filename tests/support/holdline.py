@@ -55,8 +55,9 @@ def merge(base, over):
 class Holdline:
     """One running Holdline. Sections of the configuration are given as keyword arguments and merged over the defaults."""
 
-    def __init__(self, domains=None, tls_cert=None, start=True, env=None, **sections):
-        """domains: the `domains` mapping. tls_cert: (certificate, key) adds an https listener on HTTPS_PORT."""
+    def __init__(self, domains=None, tls_cert=None, start=True, env=None, ws=False, **sections):
+        """domains: the `domains` mapping. tls_cert: (certificate, key) adds an https listener on HTTPS_PORT. ws: adds
+        WebSocket listeners, plain on WS_PORT and, with tls_cert, TLS on WSS_PORT."""
         self.address = next_address()
         self.dir = tempfile.mkdtemp(prefix="holdline-test-")
         os.chmod(self.dir, 0o755)
@@ -66,6 +67,8 @@ class Holdline:
         self.log_path = os.path.join(self.dir, "holdline.log")
         self.http = (self.address, HTTP_PORT)
         self.https = (self.address, HTTPS_PORT)
+        self.ws = (self.address, WS_PORT)
+        self.wss = (self.address, WSS_PORT)
         self.status_address = (self.address, STATUS_PORT)
         self.env = env or {}
         self.process = None
@@ -74,6 +77,10 @@ class Holdline:
         if tls_cert:
             base["tls"] = {"certificates": [{"certificate": tls_cert[0], "key": tls_cert[1]}]}
             base["http"]["listen"].append({"address": self.address, "port": HTTPS_PORT, "tls": True})
+        if ws:
+            base["websocket"]["listen"].append({"address": self.address, "port": WS_PORT})
+        if ws and tls_cert:
+            base["websocket"]["listen"].append({"address": self.address, "port": WSS_PORT, "tls": True})
         self.conf = merge(base, sections)
         self.write_conf()
         if start:

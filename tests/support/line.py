@@ -7,6 +7,7 @@ from upstream.upstream import Upstream
 from .bosh import BoshSession
 from .holdline import Holdline, merge
 from .net import SLOW
+from .ws import WsConn, WsSession
 
 # Short enough for a quick run, long enough not to fire by accident on a busy machine.
 SHORT = {"max_wait": 10, "max_hold": 4, "inactivity": 3, "max_pause": 6, "polling": 1, "max_body": 65536, "max_streams": 4,
@@ -48,6 +49,29 @@ class Line:
         s.bind()
         s.inbox.clear()
         return s
+
+    def ws(self, **kw):
+        """A WsSession (its handshake is done) on the plain WebSocket port, which needs ws=True."""
+        s = WsSession(kw.pop("address", self.h.ws), **kw)
+        self.sessions.append(s.ws)
+        return s
+
+    def ws_conn(self, **kw):
+        """A WsConn before its handshake."""
+        c = WsConn(kw.pop("address", self.h.ws), **kw)
+        self.sessions.append(c)
+        return c
+
+    def upstream_of(self, ws_session, seconds=5):
+        """The upstream connection of a WsSession, found by the stream id that it was told."""
+        id_ = ws_session.header.get("id")
+        end = time.monotonic() + seconds * SLOW
+        while time.monotonic() < end:
+            for c in list(self.up.connections):
+                if id_ in c.stream_ids:
+                    return c
+            time.sleep(0.01)
+        raise AssertionError("no upstream connection with stream id %s" % id_)
 
     def conn(self, session, seconds=5):
         """The upstream connection of the session's first stream, found by the stream id the client was told (authid)."""
