@@ -182,7 +182,7 @@ peer_start(const char *const *certificates, const char *const *keys, size_t coun
     return sv[0];
 }
 
-static int
+static inline int
 peer_start_one(char pair[2][256], pid_t *pid)
 {
     const char *certificate = pair[0], *key = pair[1];
@@ -190,7 +190,7 @@ peer_start_one(char pair[2][256], pid_t *pid)
     return peer_start(&certificate, &key, 1, NULL, pid);
 }
 
-static void
+static inline void
 peer_end(pid_t pid)
 {
     kill(pid, SIGKILL);
