@@ -20,7 +20,7 @@ build="gcc make pkg-config:pkg-config libc6-dev
     libidn2-dev libunistring-dev libjansson-dev uthash-dev libseccomp-dev libcmocka-dev"
 run="prosody python3:/usr/bin/python3 openssl"
 test="prosody ejabberd openssl dnsmasq-base
-    python3:/usr/bin/python3 python3-pytest python3-pytest-xdist nodejs:node npm:npm
+    python3:/usr/bin/python3 python3-pytest python3-pytest-xdist nodejs:node npm:npm chromium
     valgrind clang clang-format clang-tidy clang-tools libclang-rt-14-dev cppcheck universal-ctags:ctags"
 
 # Services that these packages bring, to be left switched off when they arrive through us.

@@ -4,7 +4,7 @@
         alice = server.account()           -> Account(name, password, jid)
         server.address, CLIENT_PORT        -> STARTTLS, certificate for server.domain signed by certs.ca
         server.address, DIRECT_PORT        -> direct TLS
-        server.bosh_url                    -> the server's own BOSH, against which the clients here are proven
+        server.bosh_url, server.ws_url     -> the server's own BOSH and WebSocket, against which the clients here are proven
         server.restart()                   -> same address, same ports, same accounts
 
 Both run as the user that starts them, root or not. Environment: HOLDLINE_KEEP=1 keeps the directories.
@@ -47,6 +47,7 @@ class Server:
         self.log_path = os.path.join(self.dir, "server.log")
         self.output_path = os.path.join(self.dir, "output.log")
         self.bosh_url = "http://%s:%d%s" % (self.address, BOSH_PORT, self.bosh_path)
+        self.ws_url = "ws://%s:%d%s" % (self.address, BOSH_PORT, self.ws_path)
         self.process = None
         self.accounts = {}
         self._names = itertools.count(1)
@@ -143,6 +144,7 @@ class Prosody(Server):
     kind = "prosody"
     domain = "prosody.test"
     bosh_path = "/http-bind"
+    ws_path = "/xmpp-websocket"
 
     def command(self):
         return ["prosody", "-F", "--config", os.path.join(self.dir, "prosody.cfg.lua")]
@@ -179,11 +181,12 @@ c2s_ports = {{ {client} }}
 c2s_direct_tls_ports = {{ {direct} }}
 http_ports = {{ {bosh} }}
 https_ports = {{ }}
-modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "bosh" }}
+modules_enabled = {{ "roster", "saslauth", "tls", "disco", "ping", "bosh", "websocket", "smacks" }}
 modules_disabled = {{ "s2s" }}
 authentication = "internal_plain"
 c2s_require_encryption = true
 consider_bosh_secure = true
+consider_websocket_secure = true
 ssl = {{ certificate = "{certificate}", key = "{key}" }}
 VirtualHost "{domain}"
 """
@@ -196,6 +199,7 @@ class Ejabberd(Server):
     kind = "ejabberd"
     domain = "ejabberd.test"
     bosh_path = "/bosh"
+    ws_path = "/ws"
     ports = (CLIENT_PORT, DIRECT_PORT, BOSH_PORT, API_PORT)
 
     def command(self):
@@ -261,7 +265,7 @@ auth_password_format: plain
 listen:
   - {{ port: {client}, ip: "{address}", module: ejabberd_c2s, starttls_required: true, max_stanza_size: 1000000 }}
   - {{ port: {direct}, ip: "{address}", module: ejabberd_c2s, tls: true, max_stanza_size: 1000000 }}
-  - {{ port: {bosh}, ip: "{address}", module: ejabberd_http, request_handlers: {{ /bosh: mod_bosh }} }}
+  - {{ port: {bosh}, ip: "{address}", module: ejabberd_http, request_handlers: {{ /bosh: mod_bosh, /ws: ejabberd_http_ws }} }}
   - {{ port: {api}, ip: "{address}", module: ejabberd_http, request_handlers: {{ /api: mod_http_api }} }}
 api_permissions:
   all: {{ from: mod_http_api, who: all, what: "*" }}
@@ -270,6 +274,7 @@ modules:
   mod_disco: {{}}
   mod_roster: {{}}
   mod_ping: {{}}
+  mod_stream_mgmt: {{}}
 """
 
 SERVERS = {"prosody": Prosody, "ejabberd": Ejabberd}

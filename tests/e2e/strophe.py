@@ -24,9 +24,12 @@ def install():
 
 
 class Strophe:
-    """statuses: list of (name, condition) as Strophe reported them; messages: list of (sender's full JID, text)."""
+    """statuses: list of (name, condition) as Strophe reported them; messages: list of (sender's full JID, text).
+    env: more environment for node. Other clients are driven the same way, with a program of their own."""
 
-    def __init__(self, url, account):
+    program = "strophe_client.mjs"
+
+    def __init__(self, url, account, env=None):
         self.url, self.account = url, account
         self.statuses, self.messages, self.logs = [], [], []
         self.jid = None
@@ -34,8 +37,8 @@ class Strophe:
         self._events = queue.Queue()
         self._next = 0
         self.process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "node", os.path.join(HERE, "strophe_client.mjs")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=HERE)
+            ["setpriv", "--pdeathsig", "KILL", "node", os.path.join(HERE, self.program)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, cwd=HERE, env={**os.environ, **(env or {})})
         threading.Thread(target=self._read, daemon=True).start()
         self._ready = False
         self._until(lambda: self._ready, 30, "node has started")
@@ -110,9 +113,9 @@ class Strophe:
             try:
                 event = self._events.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                raise AssertionError("strophe: not within %.0f s: %s; statuses %s; log %s" % (
+                raise AssertionError("client: not within %.0f s: %s; statuses %s; log %s" % (
                     seconds * SLOW, what, self.statuses, self.logs[-5:])) from None
-            assert event is not None, "strophe: node ended while waiting for %s; log %s" % (what, self.logs[-5:])
+            assert event is not None, "client: node ended while waiting for %s; log %s" % (what, self.logs[-5:])
             self._note(event)
 
     def _note(self, event):
