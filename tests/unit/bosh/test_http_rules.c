@@ -51,99 +51,99 @@ struct one {
 #define HOST "Host: x\n"
 #define LEN "Content-Length: 10\n"
 
+static const struct one verdicts[] = {
+    {"POST", "/http-bind", V1, HOST LEN, HTTP_BOSH},
+    {"POST", "/http-bind/", V1, HOST LEN, HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked\n", HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST "transfer-encoding: Chunked\n", HTTP_BOSH},
+    {"POST", "/http-bind", V0, LEN, HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST "Content-Length: 0\n", HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST "Content-Length: 1000\n", HTTP_BOSH},
+    {"POST", "http://x/http-bind", V1, HOST LEN, HTTP_BOSH},
+    {"POST", "HTTPS://x:1/http-bind/", V1, HOST LEN, HTTP_BOSH},
+    {"POST", "http://x", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: identity\n", HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: gzip\n", HTTP_CODING},
+    {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: identity\nContent-Encoding: gzip\n", HTTP_CODING},
+    {"POST", "/http-bind", V1, HOST "Content-Length: 1001\n", HTTP_TOO_LARGE},
+    {"POST", "/http-bind", V1, HOST "Content-Length: 99999999999999999999999999\n", HTTP_TOO_LARGE},
+    {"POST", "/http-bind", V1, HOST, HTTP_NO_LENGTH},
+    {"POST", "/http-bin", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "/http-bindx", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "/http-bind//", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "/", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"OPTIONS", "*", V1, HOST, HTTP_NOT_FOUND},
+    {"GET", "/", V1, HOST, HTTP_NOT_FOUND},
+    {"GET", "/http-bind", V1, HOST, HTTP_PAGE},
+    {"HEAD", "/http-bind/", V1, HOST, HTTP_PAGE},
+    {"OPTIONS", "/http-bind", V1, HOST, HTTP_PREFLIGHT},
+    {"PUT", "/http-bind", V1, HOST LEN, HTTP_METHOD},
+    {"post", "/http-bind", V1, HOST LEN, HTTP_METHOD},
+    {"BREW", "/http-bind", V1, HOST, HTTP_METHOD},
+    /* origins */
+    {"POST", "/http-bind", V1, HOST LEN "Origin: https://chat.example.com\n", HTTP_BOSH},
+    {"POST", "/http-bind", V1, HOST LEN "Origin: https://evil.example.com\n", HTTP_FORBIDDEN},
+    {"POST", "/http-bind", V1, HOST LEN "Origin: null\n", HTTP_FORBIDDEN},
+    {"OPTIONS", "/http-bind", V1, HOST "Origin: https://evil.example.com\n", HTTP_FORBIDDEN},
+    {"GET", "/http-bind", V1, HOST "Origin: https://evil.example.com\n", HTTP_PAGE},
+    {"POST", "/http-bind", V1, HOST LEN "Origin: https://chat.example.com\nOrigin: x\n", HTTP_MALFORMED},
+    /* shapes that a proxy may read otherwise */
+    {"POST", "/http-bind", V1, HOST LEN "Transfer-Encoding: chunked\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST LEN LEN, HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: gzip, chunked\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked, identity\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: xchunked\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST "Transfer-Encoding: \n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V0, "Transfer-Encoding: chunked\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST HOST LEN, HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, LEN, HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST LEN "Content-Length : 5\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST LEN " X: folded\n", HTTP_MALFORMED},
+    {"POST", "/http-bind", V1, HOST LEN ": nameless\n", HTTP_MALFORMED},
+    {"GET", "/elsewhere", V1, HOST HOST, HTTP_MALFORMED},
+    {"POST", "/http-bind", "HTTP/1.9", HOST LEN, HTTP_MALFORMED},
+    {"POST", "/http-bind", "", HOST LEN, HTTP_MALFORMED},
+    /* host-meta */
+    {"GET", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
+    {"HEAD", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
+    {"GET", "/.well-known/host-meta", V0, "", HTTP_XRD},
+    {"GET", "http://x/.well-known/host-meta", V1, HOST, HTTP_XRD},
+    {"GET", "/.well-known/host-meta.json", V1, HOST "Origin: https://evil.example.com\n", HTTP_JRD},
+    {"HEAD", "/.well-known/host-meta.json", V1, HOST, HTTP_JRD},
+    {"OPTIONS", "/.well-known/host-meta", V1, HOST "Origin: https://evil.example.com\n", HTTP_META_PREFLIGHT},
+    {"OPTIONS", "/.well-known/host-meta.json", V1, HOST, HTTP_META_PREFLIGHT},
+    {"POST", "/.well-known/host-meta", V1, HOST LEN, HTTP_META_METHOD},
+    {"DELETE", "/.well-known/host-meta.json", V1, HOST, HTTP_META_METHOD},
+    {"GET", "/.well-known/host-meta/", V1, HOST, HTTP_NOT_FOUND},
+    {"GET", "/.well-known/host-metA", V1, HOST, HTTP_NOT_FOUND},
+    {"GET", "/.well-known/host-meta.jso", V1, HOST, HTTP_NOT_FOUND},
+    /* WebSocket */
+    {"GET", "/ws", V1, HOST "Upgrade: websocket\n", HTTP_UPGRADE},
+    {"GET", "/elsewhere", V1, HOST "Upgrade: WebSocket\n", HTTP_UPGRADE},
+    {"GET", "/ws", V1, HOST "Sec-WebSocket-Key: x\n", HTTP_UPGRADE},
+    {"GET", "/ws", V1, HOST "Upgrade: websocket\n" LEN, HTTP_MALFORMED},
+    {"GET", "/ws", V1, HOST "Upgrade: h2c\n", HTTP_WEBSOCKET},
+    {"GET", "/ws/", V1, HOST, HTTP_WEBSOCKET},
+    {"POST", "/ws", V1, HOST LEN, HTTP_NOT_FOUND},
+    {"POST", "/http-bind", V1, HOST LEN "Upgrade: websocket\n", HTTP_BOSH},
+    {"GET", "/http-bind", V1, HOST "Upgrade: h2c\n", HTTP_PAGE},
+};
+
 static void
 test_verdicts(void **state)
 {
-    static const struct one all[] = {
-        {"POST", "/http-bind", V1, HOST LEN, HTTP_BOSH},
-        {"POST", "/http-bind/", V1, HOST LEN, HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked\n", HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST "transfer-encoding: Chunked\n", HTTP_BOSH},
-        {"POST", "/http-bind", V0, LEN, HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST "Content-Length: 0\n", HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST "Content-Length: 1000\n", HTTP_BOSH},
-        {"POST", "http://x/http-bind", V1, HOST LEN, HTTP_BOSH},
-        {"POST", "HTTPS://x:1/http-bind/", V1, HOST LEN, HTTP_BOSH},
-        {"POST", "http://x", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: identity\n", HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: gzip\n", HTTP_CODING},
-        {"POST", "/http-bind", V1, HOST LEN "Content-Encoding: identity\nContent-Encoding: gzip\n", HTTP_CODING},
-        {"POST", "/http-bind", V1, HOST "Content-Length: 1001\n", HTTP_TOO_LARGE},
-        {"POST", "/http-bind", V1, HOST "Content-Length: 99999999999999999999999999\n", HTTP_TOO_LARGE},
-        {"POST", "/http-bind", V1, HOST, HTTP_NO_LENGTH},
-        {"POST", "/http-bin", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "/http-bindx", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "/http-bind//", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "/", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"OPTIONS", "*", V1, HOST, HTTP_NOT_FOUND},
-        {"GET", "/", V1, HOST, HTTP_NOT_FOUND},
-        {"GET", "/http-bind", V1, HOST, HTTP_PAGE},
-        {"HEAD", "/http-bind/", V1, HOST, HTTP_PAGE},
-        {"OPTIONS", "/http-bind", V1, HOST, HTTP_PREFLIGHT},
-        {"PUT", "/http-bind", V1, HOST LEN, HTTP_METHOD},
-        {"post", "/http-bind", V1, HOST LEN, HTTP_METHOD},
-        {"BREW", "/http-bind", V1, HOST, HTTP_METHOD},
-        /* origins */
-        {"POST", "/http-bind", V1, HOST LEN "Origin: https://chat.example.com\n", HTTP_BOSH},
-        {"POST", "/http-bind", V1, HOST LEN "Origin: https://evil.example.com\n", HTTP_FORBIDDEN},
-        {"POST", "/http-bind", V1, HOST LEN "Origin: null\n", HTTP_FORBIDDEN},
-        {"OPTIONS", "/http-bind", V1, HOST "Origin: https://evil.example.com\n", HTTP_FORBIDDEN},
-        {"GET", "/http-bind", V1, HOST "Origin: https://evil.example.com\n", HTTP_PAGE},
-        {"POST", "/http-bind", V1, HOST LEN "Origin: https://chat.example.com\nOrigin: x\n", HTTP_MALFORMED},
-        /* shapes that a proxy may read otherwise */
-        {"POST", "/http-bind", V1, HOST LEN "Transfer-Encoding: chunked\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST LEN LEN, HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked\nTransfer-Encoding: chunked\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: gzip, chunked\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: chunked, identity\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: xchunked\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST "Transfer-Encoding: \n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V0, "Transfer-Encoding: chunked\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST HOST LEN, HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, LEN, HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST LEN "Content-Length : 5\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST LEN " X: folded\n", HTTP_MALFORMED},
-        {"POST", "/http-bind", V1, HOST LEN ": nameless\n", HTTP_MALFORMED},
-        {"GET", "/elsewhere", V1, HOST HOST, HTTP_MALFORMED},
-        {"POST", "/http-bind", "HTTP/1.9", HOST LEN, HTTP_MALFORMED},
-        {"POST", "/http-bind", "", HOST LEN, HTTP_MALFORMED},
-        /* host-meta */
-        {"GET", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
-        {"HEAD", "/.well-known/host-meta", V1, HOST, HTTP_XRD},
-        {"GET", "/.well-known/host-meta", V0, "", HTTP_XRD},
-        {"GET", "http://x/.well-known/host-meta", V1, HOST, HTTP_XRD},
-        {"GET", "/.well-known/host-meta.json", V1, HOST "Origin: https://evil.example.com\n", HTTP_JRD},
-        {"HEAD", "/.well-known/host-meta.json", V1, HOST, HTTP_JRD},
-        {"OPTIONS", "/.well-known/host-meta", V1, HOST "Origin: https://evil.example.com\n", HTTP_META_PREFLIGHT},
-        {"OPTIONS", "/.well-known/host-meta.json", V1, HOST, HTTP_META_PREFLIGHT},
-        {"POST", "/.well-known/host-meta", V1, HOST LEN, HTTP_META_METHOD},
-        {"DELETE", "/.well-known/host-meta.json", V1, HOST, HTTP_META_METHOD},
-        {"GET", "/.well-known/host-meta/", V1, HOST, HTTP_NOT_FOUND},
-        {"GET", "/.well-known/host-metA", V1, HOST, HTTP_NOT_FOUND},
-        {"GET", "/.well-known/host-meta.jso", V1, HOST, HTTP_NOT_FOUND},
-        /* WebSocket */
-        {"GET", "/ws", V1, HOST "Upgrade: websocket\n", HTTP_UPGRADE},
-        {"GET", "/elsewhere", V1, HOST "Upgrade: WebSocket\n", HTTP_UPGRADE},
-        {"GET", "/ws", V1, HOST "Sec-WebSocket-Key: x\n", HTTP_UPGRADE},
-        {"GET", "/ws", V1, HOST "Upgrade: websocket\n" LEN, HTTP_MALFORMED},
-        {"GET", "/ws", V1, HOST "Upgrade: h2c\n", HTTP_WEBSOCKET},
-        {"GET", "/ws/", V1, HOST, HTTP_WEBSOCKET},
-        {"POST", "/ws", V1, HOST LEN, HTTP_NOT_FOUND},
-        {"POST", "/http-bind", V1, HOST LEN "Upgrade: websocket\n", HTTP_BOSH},
-        {"GET", "/http-bind", V1, HOST "Upgrade: h2c\n", HTTP_PAGE},
-    };
-
     (void)state;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    for (size_t i = 0; i < sizeof verdicts / sizeof verdicts[0]; i++) {
         struct http_head head;
         enum http_verdict verdict;
 
-        fill(&head, all[i].header);
-        verdict = http_rules_decide(&rules, &head, all[i].version, all[i].method, all[i].target);
-        if (verdict != all[i].verdict) {
-            fail_msg("%s %s %s [%s]: %d, expected %d", all[i].method, all[i].target, all[i].version, all[i].header,
-                (int)verdict, (int)all[i].verdict);
+        fill(&head, verdicts[i].header);
+        verdict = http_rules_decide(&rules, &head, verdicts[i].version, verdicts[i].method, verdicts[i].target);
+        if (verdict != verdicts[i].verdict) {
+            fail_msg("%s %s %s [%s]: %d, expected %d", verdicts[i].method, verdicts[i].target, verdicts[i].version,
+                verdicts[i].header, (int)verdict, (int)verdicts[i].verdict);
         }
     }
 }
