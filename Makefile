@@ -5,7 +5,7 @@
 #   make lint       clang-format, clang-tidy, cppcheck, layers
 #   make asan       the binaries and all tests under AddressSanitizer and UBSan
 #   make fuzz       each fuzz target for FUZZ_SECONDS
-#   make bench-bosh the budgets of docs/benchmarks.md
+#   make bench-bosh the budgets of docs/benchmarks.md; bench-ws: those of WebSocket
 #   make install    DESTDIR and prefix as usual; make uninstall
 #   make deps       the Debian packages that are missing
 
@@ -119,10 +119,10 @@ asan:
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
-$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(foreach r,common bosh connector,$(B)/lib$(r).a)
+$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(foreach r,common bosh connector bridge,$(B)/lib$(r).a)
 	@mkdir -p $(@D)
 	$(call say,FUZZ,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(B)/libbosh.a $(B)/libconnector.a $(B)/libcommon.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) -fsanitize=fuzzer $(LDFLAGS_ALL) -o $@ $< $(B)/libbosh.a $(B)/libconnector.a $(B)/libbridge.a $(B)/libcommon.a $(LIBS)
 fuzz-run: $(FUZZ_BIN)
 	$(PYTHON) tests/fuzz/run.py --build $(B)/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_BIN)
 fuzz:
@@ -130,16 +130,19 @@ fuzz:
 	    LDFLAGS="-fsanitize=address,undefined" fuzz-run
 
 # ---- benchmarks ----
-BENCH_BIN := $(B)/bench/bosh_load $(B)/bench/stub_upstream
-.PHONY: bench-tools
+BENCH_BIN := $(addprefix $(B)/bench/,bosh_load stub_upstream)
+BENCH_OBJ := $(call obj,$(wildcard tests/bench/bench_*.c))
+.PHONY: bench-tools bench-ws
 bench-tools: $(BENCH_BIN)
-$(B)/bench/%: tests/bench/%.c $(wildcard tests/bench/bench_*.c tests/bench/bench_*.h)
-	@mkdir -p $(@D)
+$(B)/bench/libbench.a: $(BENCH_OBJ)
+	@mkdir -p $(@D); rm -f $@
+	$(Q)ar rcs $@ $^
+$(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/bench/libbench.a
 	$(call say,BENCH,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $< $(wildcard tests/bench/bench_*.c) -lev -lm -lpthread
-bench: bench-bosh
-bench-bosh: all bench-tools
-	$(PYTHON) tests/bench/bench_bosh.py --build $(B) $(BENCH_ARGS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $^ -lev -lm -lgnutls
+bench: bench-bosh bench-ws
+bench-bosh bench-ws: bench-%: all bench-tools
+	$(PYTHON) tests/bench/bench_$*.py --build $(B) $(BENCH_ARGS)
 
 run:
 	B=$(B) MAKE="$(MAKE)" init/demo.sh

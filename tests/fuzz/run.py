@@ -20,7 +20,7 @@ def run(binary, seconds, build):
     os.makedirs(grown, exist_ok=True)
     os.makedirs(found, exist_ok=True)
     command = [binary, f"-max_total_time={seconds}", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={found}/", "-print_final_stats=1"]
-    if "xml" in name or "body" in name or "negotiate" in name:
+    if "xml" in name or "body" in name or "negotiate" in name or "framing" in name:
         command.append(f"-dict={HERE}/xml.dict")
     command += [grown] + ([seeds] if os.path.isdir(seeds) else [])
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
