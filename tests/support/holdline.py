@@ -57,7 +57,7 @@ class Holdline:
 
     def __init__(self, domains=None, tls_cert=None, start=True, env=None, ws=False, **sections):
         """domains: the `domains` mapping. tls_cert: (certificate, key) adds an https listener on HTTPS_PORT. ws: adds
-        WebSocket listeners, plain on WS_PORT and, with tls_cert, TLS on WSS_PORT."""
+        WebSocket listeners, plain on WS_PORT and, with tls_cert, TLS on WSS_PORT; a mapping is added to each of them."""
         self.address = next_address()
         self.dir = tempfile.mkdtemp(prefix="holdline-test-")
         os.chmod(self.dir, 0o755)
@@ -77,10 +77,11 @@ class Holdline:
         if tls_cert:
             base["tls"] = {"certificates": [{"certificate": tls_cert[0], "key": tls_cert[1]}]}
             base["http"]["listen"].append({"address": self.address, "port": HTTPS_PORT, "tls": True})
-        if ws:
-            base["websocket"]["listen"].append({"address": self.address, "port": WS_PORT})
-        if ws and tls_cert:
-            base["websocket"]["listen"].append({"address": self.address, "port": WSS_PORT, "tls": True})
+        if ws is not False:
+            more = {} if ws is True else ws
+            base["websocket"]["listen"].append({"address": self.address, "port": WS_PORT, **more})
+            if tls_cert:
+                base["websocket"]["listen"].append({"address": self.address, "port": WSS_PORT, "tls": True, **more})
         self.conf = merge(base, sections)
         self.write_conf()
         if start:

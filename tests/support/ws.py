@@ -158,7 +158,9 @@ class WsConn(HttpConn):
 
     def recv_text(self, timeout=None):
         """The next message, which must be text; whole, inflated, decoded."""
-        f = self.recv(timeout)
+        return self._whole(self.recv(timeout), timeout)
+
+    def _whole(self, f, timeout):
         assert f.opcode == TEXT, "expected text, got %r" % f
         assert f.rsv in ((0, 4) if self.deflate else (0,)), f
         data, packed = f.payload, f.rsv == 4
@@ -178,7 +180,7 @@ class WsConn(HttpConn):
             f = self.recv(timeout)
             if f.opcode == BYE:
                 break
-            texts.append(f.payload.decode())
+            texts.append(self._whole(f, timeout))
         assert code is None or f.code == code, "closed with %s %r, not %s; texts %s" % (f.code, f.reason, code, texts)
         f.reason.encode()
         if answer:
