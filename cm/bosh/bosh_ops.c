@@ -139,7 +139,7 @@ op_close(void *ctx, unsigned stream, int cause)
     if (find_up(s, stream) == NULL)
         return;
     return_undelivered(s, stream, cause);
-    up_close(&s->ups[stream], cause);
+    bosh_up_close(s, stream, cause);
 }
 
 static void

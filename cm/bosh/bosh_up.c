@@ -6,12 +6,19 @@
 
 #include <stdlib.h>
 
+static bool
+any_blocked(const struct session *s)
+{
+    for (unsigned i = 0; i < s->up_count; i++)
+        if (s->ups[i] != NULL && up_is_blocked(s->ups[i]))
+            return true;
+    return false;
+}
+
 static void
 block(struct session *s)
 {
-    bool any = false;
-    for (unsigned i = 0; i < s->up_count; i++)
-        any = any || (s->ups[i] != NULL && up_is_blocked(s->ups[i]));
+    bool any = any_blocked(s);
     if (any != s->engine.blocked)
         bosh_session_block(&s->engine, any, bosh_clock(s->bosh));
     bosh_touch(s);
@@ -87,6 +94,14 @@ bosh_up_open(
     };
     s->ups[index] = up_open(s->bosh->ups, s, index, &open);
     return s->ups[index] == NULL ? -FAIL_NOMEM : 0;
+}
+
+void
+bosh_up_close(struct session *s, unsigned index, int cause)
+{
+    up_close(&s->ups[index], cause);
+    if (s->engine.blocked && !any_blocked(s)) /* its last words wait without us; nobody will say that it takes again */
+        s->engine.blocked = false;
 }
 
 void

@@ -307,6 +307,18 @@ opening_secured(struct stream *s)
     start_stream(s);
 }
 
+/* A restart goes on with the domain that the stream was opened for: that one is served and was verified. */
+static bool
+same_domain(const struct stream *s, struct link_str to)
+{
+    char text[OPENING_MAX_STRING + 1], domain[TARGET_HOST_SIZE];
+
+    if (to.len == 0)
+        return true;
+    link_str_copy(to, text, sizeof text);
+    return xmpp_domain(text, domain, sizeof domain) == 0 && strcmp(domain, s->domain) == 0;
+}
+
 int
 opening_restart(struct stream *s, const struct link_frame *f)
 {
@@ -315,6 +327,8 @@ opening_restart(struct stream *s, const struct link_frame *f)
 
     if (too_long(to) || too_long(from) || too_long(lang) || too_long(version))
         return -FAIL_BAD_REQUEST;
+    if (!same_domain(s, to))
+        return -FAIL_HOST_UNKNOWN;
     if (version.len == 0 && !s->legacy)
         version = link_str("1.0"); /* restart requests need not repeat it (XEP-0206 5) */
     if (!opening_new(s, to, from, lang, version))

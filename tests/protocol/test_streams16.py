@@ -1,6 +1,8 @@
 """XEP-0124 16: several streams in one session."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -152,6 +154,22 @@ def test_xep0124_16_5_terminate_without_a_name_closes_all(line, two):
         assert c.wait_element(PRESENCE).get("type") == "unavailable"
         c.wait_closed()
         assert c.stream_end
+
+def test_xep0124_16_5_closing_a_congested_stream_lets_the_others_go_on(line, two):
+    """The last words of the closed stream wait for the server; the requests after it must not."""
+    s, first, second, conn1, conn2 = two
+    connector = line.h.worker_pids("connector")[0]
+    os.kill(connector, signal.SIGSTOP)
+    try:
+        for _ in range(2):  # all the credit of the second stream
+            s.post("<message xmlns='jabber:client'><body>%s</body></message>" % ("x" * 60000), stream=second)
+        s.post("<presence xmlns='jabber:client' type='unavailable'/>", stream=second, type="terminate").result()
+    finally:
+        os.kill(connector, signal.SIGCONT)
+    conn2.wait_closed()
+    assert conn2.stream_end and conn2.of(PRESENCE)
+    s.post(text("on"), stream=first)
+    conn1.wait_element(MESSAGE)
 
 
 def test_xep0124_16_6_a_fatal_error_of_one_stream_names_it_and_the_session_lives(line, two):

@@ -80,6 +80,23 @@ def test_xep0206_5_stanza_in_a_restart_request_is_ignored_or_sent_after(line):
     assert not [m for m in conn.of(MESSAGE) if m.stream == 0], "a stanza was sent on the closed stream"
 
 
+def test_xep0206_5_restart_cannot_change_the_domain(line):
+    """Another domain of the same server is reached by a session of its own, if it is served at all."""
+    s = line.ready()
+    conn = line.conn(s)
+    a = s.request(to="internal.test", xml_lang="en", xmpp_restart="true")
+    assert (a.type, a.condition) == ("terminate", "host-unknown"), a
+    assert all(h.get("to") == "example.test" for h in conn.headers), conn.headers
+
+
+def test_xep0206_5_restart_names_the_domain_in_any_case(line):
+    s = line.ready()
+    conn = line.conn(s)
+    known = len(conn.headers)
+    s.post(to="EXAMPLE.test", xml_lang="en", xmpp_restart="true")
+    conn.wait_header(known)
+
+
 def test_xep0206_5_no_restart_is_guessed(line):
     """After <success/> the manager waits for the client's word."""
     s = line.create(wait="1")
