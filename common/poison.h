@@ -1,4 +1,4 @@
-/* poison: included before every file by the build. Functions that have cost others their buffers do not compile here. */
+/* poison: included before every file by the build. Functions that have cost others their buffers do not compile. */
 #ifndef COMMON_POISON_H
 #define COMMON_POISON_H
 
