@@ -94,16 +94,26 @@ make_id(char out[24])
     tls_base64url(bits, sizeof bits, out, 24);
 }
 
-/* A stream error (RFC 6120 4.9), behind our own <open/> when the client has had none to its last (4.9.1.2). */
+/* Our own <open/>, when the client has had none to its last: an error comes behind it (RFC 6120 4.9.1.2). */
+static void
+say_open(struct session *s)
+{
+    char id[24];
+    if (s->state == OPEN)
+        return;
+    buf_clear(&words);
+    make_id(id);
+    if (framing_open(&words, s->to, s->from, id, "1.0", NULL) == 0)
+        say(s);
+    s->state = OPEN;
+}
+
+/* A stream error (RFC 6120 4.9). */
 static void
 say_error(struct session *s, int cause)
 {
     const char *condition = framing_condition(cause);
-    char id[24];
-    buf_clear(&words);
-    make_id(id);
-    if (s->state != OPEN && framing_open(&words, s->to, s->from, id, "1.0", NULL) == 0)
-        say(s);
+    say_open(s);
     buf_clear(&words);
     if (condition != NULL && framing_error(&words, condition, fail_text(cause)) == 0)
         say(s);
@@ -326,6 +336,8 @@ on_up_element(void *owner, unsigned index, uint16_t flags, uint64_t number, cons
     struct session *s = owner;
     (void)index;
     (void)number;
+    if ((flags & LINK_F_ERROR) != 0)
+        say_open(s);
     int r = ws_conn_send(s->ws, bytes, len);
     if (r < 0) {
         fail(s, r);
