@@ -49,17 +49,7 @@ class Way:
 
 def holdline(server, certs, **sections):
     """A Holdline with every listener that a WebSocket client can use."""
-    certificate, key = certs.valid(NAME)
-    h = Holdline(server.route(), tls_cert=(certificate, key), start=False, **sections)
-    h.conf["websocket"]["listen"] = [{"address": h.address, "port": WS_PORT},
-                                     {"address": h.address, "port": WSS_PORT, "tls": True}]
-    h.write_conf()
-    try:
-        h.start()
-    except BaseException:
-        h.__exit__(AssertionError, None, None)
-        raise
-    return h
+    return Holdline(server.route(), tls_cert=certs.valid(NAME), ws=True, **sections)
 
 
 @contextlib.contextmanager
