@@ -166,7 +166,7 @@ log_exit(const struct child *child, int status)
     const char *name = counters_role_name(child->role);
     if (WIFSIGNALED(status))
         log_event(level, "worker-died", "worker=%s[%u] pid=%ld signal=%d lived=%.1f", name, child->instance,
-            (long)child->pid, WTERMSIG(status), child->alive - child->started);
+            (long)child->pid, WTERMSIG(status), ev_now(child->all->loop) - child->started);
     else
         log_event(level, "worker-exited", "worker=%s[%u] pid=%ld status=%d", name, child->instance, (long)child->pid,
             WEXITSTATUS(status));

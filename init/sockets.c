@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <pwd.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,22 +54,42 @@ sockets_user(const struct conf *c, uid_t *uid, gid_t *gid)
     return 0;
 }
 
+/* Whatever our umask is: the workers have to come through. */
 static int
 make_dirs(const char *path)
 {
     char part[4096];
     size_t n = strlen(path);
+    mode_t old = umask(022);
+    int r = 0;
     if (n == 0 || n >= sizeof part)
-        return -1;
-    for (size_t i = 1; i <= n; i++) {
+        r = -1;
+    for (size_t i = 1; r == 0 && i <= n; i++) {
         if (path[i] != '/' && path[i] != '\0')
             continue;
         memcpy(part, path, i);
         part[i] = '\0';
         if (mkdir(part, 0755) < 0 && errno != EEXIST)
-            return -1;
+            r = -1;
     }
-    return 0;
+    umask(old);
+    return r;
+}
+
+/* Whether that user can use what is in the directory. It stays ours: who owns it could put links in our way. */
+static bool
+may_enter(const char *path, uid_t uid, gid_t gid)
+{
+    bool root = geteuid() == 0;
+    gid_t own = getegid();
+    if (root && (setegid(gid) < 0 || seteuid(uid) < 0))
+        return false;
+    bool good = faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0;
+    int saved = errno;
+    if (root && (seteuid(0) < 0 || setegid(own) < 0))
+        abort();
+    errno = saved;
+    return good;
 }
 
 int
@@ -77,8 +98,10 @@ sockets_run_dir(const struct conf *c, uid_t uid, gid_t gid)
     char path[4096];
     if (make_dirs(c->run_dir) < 0)
         return complain("%s: run_dir: cannot make %s: %s", c->file, c->run_dir, strerror(errno));
-    if (geteuid() == 0 && chown(c->run_dir, uid, gid) < 0)
-        return complain("%s: run_dir: cannot give %s to the workers: %s", c->file, c->run_dir, strerror(errno));
+    if (!may_enter(c->run_dir, uid, gid))
+        return complain(
+            "%s: run_dir: the workers (uid %ld) cannot enter %s: %s; every directory on the way must let them", c->file,
+            (long)uid, c->run_dir, strerror(errno));
     snprintf(path, sizeof path, "%s/holdline.pid", c->run_dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0)
@@ -158,7 +181,7 @@ sockets_unix(const struct conf *c, unsigned instance, uid_t uid, gid_t gid)
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof a);
     umask(old);
-    if (r < 0 || listen(fd, BACKLOG) < 0 || (geteuid() == 0 && chown(a.sun_path, uid, gid) < 0)) {
+    if (r < 0 || listen(fd, BACKLOG) < 0 || (geteuid() == 0 && lchown(a.sun_path, uid, gid) < 0)) {
         complain("cannot listen on %s: %s", a.sun_path, strerror(errno));
         close(fd);
         return -1;

@@ -10,8 +10,8 @@
 
 /** Who the workers will run as: conf user when we are root, else ourselves. 0, or -1 after a message on stderr. */
 int sockets_user(const struct conf *c, uid_t *uid, gid_t *gid);
-/** Makes run_dir, and locks run_dir/holdline.pid: a second holdline on it is refused. Returns the lock's fd or -1 after
- * a message. */
+/** Makes run_dir if it is missing, checks that the workers can enter it, and locks run_dir/holdline.pid: a second
+ * holdline on it is refused. The directory and the lock stay ours. Returns the lock's fd or -1 after a message. */
 int sockets_run_dir(const struct conf *c, uid_t uid, gid_t gid);
 /** Writes our pid into the lock file. */
 void sockets_write_pid(int lock);

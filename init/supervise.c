@@ -229,6 +229,10 @@ test_only(const struct conf *c)
         c->file, c->domain_count, c->domain_count == 1 ? "" : "s", c->http.listen_count,
         c->http.listen_count == 1 ? "" : "s", c->websocket.listen_count, c->processes.connector,
         c->processes.connector == 1 ? "" : "s");
+    uid_t uid;
+    gid_t gid;
+    if (sockets_user(c, &uid, &gid) < 0)
+        fputs("holdline: it cannot start here before that is changed\n", stderr);
 }
 
 /* Splits off the background process. Returns -1 there; in the foreground one the exit status once it is ready or dead.

@@ -42,7 +42,7 @@ struct serve {
     ev_io io;
     ev_timer retry;
     ev_timer stop_timer;
-    ev_check stop_check;
+    ev_prepare stop_check; /* at the end of each turn */
     LIST_HEAD(fronts, front) fronts;
     bool stopping, closed_all;
     double stop_end;
@@ -290,7 +290,7 @@ on_retry(struct ev_loop *loop, ev_timer *w, int revents)
 /* ---- life ---- */
 
 static void on_stop_timer(struct ev_loop *loop, ev_timer *w, int revents);
-static void on_stop_check(struct ev_loop *loop, ev_check *w, int revents);
+static void on_stop_check(struct ev_loop *loop, ev_prepare *w, int revents);
 
 struct serve *
 serve_new(struct ev_loop *loop, const struct conf *conf, struct route_table *routes, struct resolver *resolver,
@@ -312,7 +312,8 @@ serve_new(struct ev_loop *loop, const struct conf *conf, struct route_table *rou
     ev_io_init(&v->io, on_accept, listen_fd, EV_READ);
     ev_timer_init(&v->retry, on_retry, RETRY_MS / 1000., 0.);
     ev_init(&v->stop_timer, on_stop_timer);
-    ev_check_init(&v->stop_check, on_stop_check);
+    ev_prepare_init(&v->stop_check, on_stop_check);
+    ev_set_priority(&v->stop_check, EV_MINPRI + 1); /* behind the reaper of streams */
     v->io.data = v->retry.data = v->stop_timer.data = v->stop_check.data = v;
     ev_io_start(loop, &v->io);
     return v;
@@ -330,7 +331,7 @@ serve_free(struct serve **serve)
     ev_io_stop(loop, &v->io);
     ev_timer_stop(loop, &v->retry);
     ev_timer_stop(loop, &v->stop_timer);
-    ev_check_stop(loop, &v->stop_check);
+    ev_prepare_stop(loop, &v->stop_check);
     for (struct front *next, *f = LIST_FIRST(&v->fronts); f; f = next) {
         next = LIST_NEXT(f, entry);
         front_free(f);
@@ -359,13 +360,13 @@ finish(struct serve *v)
     struct ev_loop *loop = v->streams.loop;
 
     ev_timer_stop(loop, &v->stop_timer);
-    ev_check_stop(loop, &v->stop_check);
+    ev_prepare_stop(loop, &v->stop_check);
     log_event(LOG_LVL_NOTICE, "stopped", "streams=%u links=%u", v->streams.count, v->link_count);
     v->done(v->done_arg);
 }
 
 static void
-on_stop_check(struct ev_loop *loop, ev_check *w, int revents)
+on_stop_check(struct ev_loop *loop, ev_prepare *w, int revents)
 {
     struct serve *v = w->data;
 
@@ -409,5 +410,5 @@ serve_stop(struct serve *v, void (*done)(void *arg), void *arg)
             link_wrote(f->link);
     ev_timer_set(&v->stop_timer, allowed / 2, 0.);
     ev_timer_start(loop, &v->stop_timer);
-    ev_check_start(loop, &v->stop_check);
+    ev_prepare_start(loop, &v->stop_check);
 }

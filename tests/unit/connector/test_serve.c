@@ -43,7 +43,7 @@ session(struct peer *x)
     peer_expect(x, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
     peer_send(x, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
     peer_header(x);
-    if (!strstr(x->header, "to='two.example'") || !strstr(x->header, "xml:lang='fr'"))
+    if (!strstr(x->header, "to='EXAMPLE.com'") || !strstr(x->header, "xml:lang='fr'"))
         peer_fail(x, "second header: %s", x->header);
     peer_send(x, PEER_FEATURES(BIND));
     peer_expect(x, "<message/>");
@@ -73,7 +73,7 @@ test_a_stream_opens_passes_restarts_and_closes(void **state)
     line_send(&t, s, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
     LINE_WAIT(&t, s->number == 2);
     assert_true(line_has(s, "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"));
-    link_put_restart(link_out(t.link), s->id, link_str("two.example"), link_str(""), link_str("fr"), link_str("1.0"));
+    link_put_restart(link_out(t.link), s->id, link_str("EXAMPLE.com"), link_str(""), link_str("fr"), link_str("1.0"));
     link_wrote(t.link);
     LINE_WAIT(&t, s->number == 3);
     assert_int_equal(s->opened, 2);

@@ -236,6 +236,21 @@ test_restart_before_the_stream_is_open_is_refused(void **state)
     end();
 }
 
+static void
+test_a_restart_for_another_domain_is_refused(void **state)
+{
+    (void)state;
+    begin(greet, "");
+    struct line_stream *s = line_open(&t, 0);
+    LINE_WAIT(&t, s->number == 1);
+    link_put_restart(
+        link_out(t.link), s->id, link_str("internal.example"), link_str(""), link_str(""), link_str("1.0"));
+    link_wrote(t.link);
+    LINE_WAIT(&t, s->closed);
+    assert_int_equal(s->cause, FAIL_HOST_UNKNOWN);
+    end();
+}
+
 /* ---- several targets ---- */
 
 static int
@@ -471,6 +486,7 @@ main(void)
         cmocka_unit_test(test_a_reset_has_its_cause),
         cmocka_unit_test(test_a_server_that_answers_no_restart_is_given_up),
         cmocka_unit_test(test_restart_before_the_stream_is_open_is_refused),
+        cmocka_unit_test(test_a_restart_for_another_domain_is_refused),
         cmocka_unit_test(test_the_next_server_is_tried_when_one_refuses),
         cmocka_unit_test(test_a_silent_server_leaves_time_for_the_next),
         cmocka_unit_test(test_when_all_fail_the_last_cause_is_reported),
