@@ -174,6 +174,10 @@ settle(struct bosh_session *s, struct bosh_slot *slot, struct blob *answer, int 
     if (!had_connection)
         return;
     s->alive_at = now;
+    if (slot->payload && slot->via != 0) {
+        s->apart_via = slot->via;
+        s->apart_until = now + BOSH_APART;
+    }
     s->ops->answer(s->ctx, req, status, answer);
 }
 
@@ -363,6 +367,14 @@ something_to_say(const struct bosh_session *s)
     return false;
 }
 
+/* A client MUST process answers in rid order (14.2), but many take them as they arrive, and two connections have no
+ * order. So elements do not leave on one while others may still be on their way on the other. */
+static bool
+keep_apart(const struct bosh_session *s, const struct bosh_slot *slot, uint64_t now)
+{
+    return now < s->apart_until && slot->via != s->apart_via;
+}
+
 /* Somebody has waited long enough. Who is before him is answered with him. */
 static bool
 is_due(const struct bosh_session *s, uint64_t now)
@@ -390,7 +402,7 @@ bosh_session_flush(struct bosh_session *s, uint64_t now)
         bool must = others >= s->hold || s->wait == 0 || s->state == BOSH_CREATING || is_due(s, now);
         /* A broken connection gets nothing that another could carry; what is queued waits for the repeat. */
         bool lost = slot->state == SLOT_LOST;
-        if (!must && !(lost ? others > 0 : something_to_say(s)))
+        if (!must && !(lost ? others > 0 : something_to_say(s) && !keep_apart(s, slot, now)))
             return;
         bosh_answer_slot(s, slot, slot->pause || lost, now);
         if (slot->state == SLOT_LOST) /* no memory for it */
@@ -429,9 +441,16 @@ bosh_session_next(const struct bosh_session *s)
     if (s->state == BOSH_CREATING)
         return s->created_at + (s->limits->features_wait < s->wait ? s->limits->features_wait : s->wait);
     uint64_t next = silent_at(s);
-    for (unsigned i = 0; i < s->slot_count; i++)
-        if (s->slots[i].state == SLOT_HELD && s->slots[i].since + s->wait < next)
-            next = s->slots[i].since + s->wait;
+    bool say = s->apart_until > 0 && something_to_say(s);
+    for (unsigned i = 0; i < s->slot_count; i++) {
+        const struct bosh_slot *slot = &s->slots[i];
+        if (slot->state != SLOT_HELD)
+            continue;
+        if (slot->since + s->wait < next)
+            next = slot->since + s->wait;
+        if (say && s->apart_until < next)
+            next = s->apart_until;
+    }
     return next;
 }
 

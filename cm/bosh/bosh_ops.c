@@ -198,6 +198,13 @@ op_tolerated(void *ctx, int cause)
     log_event(LOG_LVL_INFO, "overactivity-tolerated", "sid=%.8s cause=%s", s->engine.sid, fail_word(cause));
 }
 
+static uint64_t
+op_connection(void *ctx, void *req)
+{
+    (void)ctx;
+    return http_connection(req);
+}
+
 const struct bosh_ops bosh_ops = {
     .body = op_body,
     .answer = op_answer,
@@ -212,4 +219,5 @@ const struct bosh_ops bosh_ops = {
     .name = op_name,
     .sha1 = tls_sha1_hex,
     .tolerated = op_tolerated,
+    .connection = op_connection,
 };

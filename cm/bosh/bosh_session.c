@@ -331,6 +331,7 @@ repeat(struct bosh_session *s, struct bosh_slot *slot, void *req, const struct b
         blob_unref(&b);
     }
     slot->req = req;
+    slot->via = s->ops->connection == NULL ? 0 : s->ops->connection(s->ctx, req);
     slot->since = now;
     if (slot->state == SLOT_LOST)
         slot->state = SLOT_HELD;
@@ -458,6 +459,9 @@ fill_slot(struct bosh_session *s, struct bosh_slot *slot, void *req, const struc
     slot->req = req;
     slot->state = SLOT_EARLY;
     slot->exempt = exempt;
+    slot->via = s->ops->connection == NULL ? 0 : s->ops->connection(s->ctx, req);
+    if (slot->via == s->apart_via) /* it has what went out there */
+        s->apart_until = 0;
     slot->empty = body->doc.child_count == 0 && !body->restart && body->to == NULL && !exempt;
     keep_key(s, slot, body->key);
 }

@@ -19,7 +19,14 @@
 #include <stdint.h>
 
 /* BOSH_STREAMS_MAX: open ones; indices go further, for those that are over but still have to be told. */
-enum { BOSH_NAME_SIZE = 25, BOSH_KEY_SIZE = 41, BOSH_STREAMS_MAX = 16, BOSH_STREAM_INDICES = 32, BOSH_HOLD_MAX = 10 };
+enum {
+    BOSH_NAME_SIZE = 25,
+    BOSH_KEY_SIZE = 41,
+    BOSH_STREAMS_MAX = 16,
+    BOSH_STREAM_INDICES = 32,
+    BOSH_HOLD_MAX = 10,
+    BOSH_APART = 20
+};
 
 struct bosh_session;
 
@@ -53,6 +60,9 @@ struct bosh_ops {
     void (*sha1)(const void *bytes, size_t len, char out[BOSH_KEY_SIZE]);
     /** A rule was broken for which sessions are not ended (overactivity_log_only). NULL: nobody wants to know. */
     void (*tolerated)(void *ctx, int cause);
+    /** A number for the connection that a request came on, not 0. NULL: not known. Answers with elements on two
+     * connections are kept BOSH_APART ms apart, unless the client has asked on the first one again. */
+    uint64_t (*connection)(void *ctx, void *req);
 };
 
 /** What the configuration allows; shared by all sessions. */
@@ -69,6 +79,7 @@ enum bosh_slot_state { SLOT_FREE, SLOT_EARLY, SLOT_HELD, SLOT_LOST, SLOT_ANSWERE
 
 struct bosh_slot {
     uint64_t rid;
+    uint64_t via;        /* the connection that it came on; 0: not known */
     uint64_t since;      /* arrival; when ANSWERED: the time of the answer */
     void *req;           /* EARLY, HELD */
     struct blob *answer; /* ANSWERED */
@@ -130,6 +141,8 @@ struct bosh_session {
     uint64_t alive_at;          /* the inactivity time counts from here when nothing is held */
     uint64_t last_new_at;       /* arrival of the last new request, */
     uint64_t last_new_rid;      /* and its rid */
+    uint64_t apart_until;       /* elements on another connection than `apart_via` leave no sooner */
+    uint64_t apart_via;         /* the connection that got the last elements */
     uint64_t acked;             /* answers up to this rid have arrived (9.2) */
     uint64_t report, report_at; /* to be told: 9.2 */
     char *key;                  /* the last key (15); NULL: not used */

@@ -55,6 +55,8 @@ void http_body_release(struct http_request *r);
 /** The client's address as text, without port ("192.0.2.1", "2001:db8::1"): from a PROXY header, X-Forwarded-For or
  * Forwarded when the peer is a trusted proxy. Valid until the next call. */
 const char *http_address(const struct http_request *r);
+/** A number, not 0, for the connection that the request came on; used again after the connection's end. */
+uint64_t http_connection(const struct http_request *r);
 /** 0 when unknown (behind a proxy). */
 uint16_t http_port(const struct http_request *r);
 /** The client's side is encrypted: our own TLS, or X-Forwarded-Proto/Forwarded says https and comes from a trusted

@@ -425,6 +425,12 @@ http_request_secure(const struct http_conn *c)
     return route.stated && route.secure;
 }
 
+uint64_t
+http_connection(const struct http_request *r)
+{
+    return (uint64_t)(uintptr_t)r->conn;
+}
+
 bool
 http_secure(const struct http_request *r)
 {

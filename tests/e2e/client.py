@@ -97,9 +97,13 @@ class Client(BoshSession):
             select.select([self.pending[0].conn.sock], [], [], left)
             self.readable()
 
+    def allowed(self):
+        """How many requests may be open at once: with fewer, `hold` of them are held and nothing more can be said."""
+        return int(self.creation.attr("requests"))
+
     def tell(self, payload, **attrs):
         """Sends a request and does not wait for its answer."""
-        while len(self.pending) > 1:
+        while len(self.pending) >= self.allowed():
             self._read()
         self.pending.append(self.post(payload, **attrs))
 
@@ -119,8 +123,8 @@ class Client(BoshSession):
         self.outgoing.append(stanza)
 
     def flush(self):
-        """Sends what is queued (at most `batch` stanzas a request, two requests at a time), else keeps one request held."""
-        while self.outgoing and len(self.pending) < 2:
+        """Sends what is queued (at most `batch` stanzas a request, as many requests as allowed), else keeps one request held."""
+        while self.outgoing and len(self.pending) < self.allowed():
             batch, self.outgoing = self.outgoing[:self.batch], self.outgoing[self.batch:]
             self.pending.append(self.post("".join(batch)))
         if not self.pending:

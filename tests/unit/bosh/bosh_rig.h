@@ -31,6 +31,7 @@ enum rig_fate { RIG_OPEN, RIG_ANSWERED, RIG_DROPPED, RIG_GONE };
 struct rig_req {
     char *xml, *answer; /* answer: NULL while there is none */
     uint64_t rid, at;   /* at: when it was answered */
+    uint64_t via;       /* its connection, 0: not told */
     int status;
     unsigned order; /* which answer of all it was, from 1 */
     enum rig_fate fate;
@@ -50,6 +51,7 @@ struct rig {
     int open_fails; /* the cause that open() reports at once, or 0 */
     int cause;      /* of the end */
     uint64_t last_rid;
+    uint64_t via;                 /* the connection of the next requests */
     struct buf up;                /* what was asked of upstream, a line each, */
     struct buf marks;             /* and what was told of progress: answered, done */
     struct buf back[RIG_STREAMS]; /* what was given back when a stream was closed */
@@ -240,9 +242,16 @@ rig_op_tolerated(void *ctx, int cause)
     r->tolerated++;
 }
 
+static uint64_t
+rig_op_connection(void *ctx, void *req)
+{
+    (void)ctx;
+    return ((struct rig_req *)req)->via;
+}
+
 static const struct bosh_ops rig_ops = {rig_op_body, rig_op_answer, rig_op_drop, rig_op_open, rig_op_send,
     rig_op_restart, rig_op_close, rig_op_answered, rig_op_done, rig_op_ended, rig_op_name, tls_sha1_hex,
-    rig_op_tolerated};
+    rig_op_tolerated, rig_op_connection};
 
 RIG_HELPER void
 rig_init(struct rig *r)
@@ -308,6 +317,7 @@ rig_token(struct rig *r, uint64_t rid, const char *xml)
     for (unsigned i = 0; i < r->count; i++)
         q->repeated = q->repeated || r->reqs[i].rid == rid;
     q->rid = rid;
+    q->via = r->via;
     q->xml = strdup(xml);
     r->count++;
     return q;

@@ -151,7 +151,7 @@ op_sha1(const void *bytes, size_t len, char out[BOSH_KEY_SIZE])
 }
 
 static const struct bosh_ops ops = {op_body, op_answer, op_drop, op_open, op_stream, op_stream, op_close, op_answered,
-    op_done, op_ended, op_name, op_sha1, NULL};
+    op_done, op_ended, op_name, op_sha1, NULL, NULL};
 static const struct bosh_limits limits = {.max_wait = 60,
     .max_hold = 2,
     .inactivity = 90,
