@@ -130,7 +130,7 @@ fuzz:
 	    LDFLAGS="-fsanitize=address,undefined" fuzz-run
 
 # ---- benchmarks ----
-BENCH_BIN := $(addprefix $(B)/bench/,bosh_load stub_upstream)
+BENCH_BIN := $(addprefix $(B)/bench/,bosh_load ws_load stub_upstream)
 BENCH_OBJ := $(call obj,$(wildcard tests/bench/bench_*.c))
 .PHONY: bench-tools bench-ws
 bench-tools: $(BENCH_BIN)

@@ -28,6 +28,14 @@ bench_die(const char *fmt, ...)
     exit(2);
 }
 
+int
+bench_check(bool holds, const char *text, const char *file, int line)
+{
+    if (!holds)
+        fprintf(stderr, "self-check %s:%d: %s\n", file, line, text);
+    return !holds;
+}
+
 void *
 bench_alloc(size_t size)
 {

@@ -16,6 +16,9 @@ uint64_t bench_now_us(void);
 /** Prints "name: text" to stderr and exits with 2: set-up errors of the tool itself, never results. */
 void bench_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/** 0 when it holds, else 1 and a line on stderr: for the self-checks. */
+int bench_check(bool holds, const char *text, const char *file, int line);
+
 /** malloc, realloc that abort: a benchmark has nothing to save when memory is out. */
 void *bench_alloc(size_t size);
 void *bench_realloc(void *p, size_t size);

@@ -1,16 +1,18 @@
-"""A TCP proxy between the load generator and a BOSH server that does harm to exactly one message, on purpose: the proof
-that the generator's zeros mean something. It reads the HTTP answers, counts the numbered messages in them, and drops,
-doubles, swaps, damages or misdirects one. `cut` loses a whole answer with its connection, which must do no harm at
-all: the generator repeats its request and the server its answer (XEP-0124, 14.3)."""
+"""TCP proxies between a load generator and a server that do harm to exactly one message, on purpose: the proof that the
+generator's zeros mean something. They read what the server sends (HTTP answers, WebSocket frames), count the numbered
+messages in it, and drop, double, swap, damage or misdirect one. `cut` breaks a connection in the middle: over BOSH that
+must do no harm at all, since the generator repeats its request and the server its answer (XEP-0124, 14.3); over
+WebSocket it must be seen."""
 
 import re
 import socket
+import struct
 import threading
 
 MESSAGE = re.compile(rb"<message\b.*?</message>", re.S)
+SOME = "at least one"
 
 # fault -> what the generator must report (everything else zero)
-# ("cut" must be repaired: nothing is missing, one request was repeated)
 EXPECTED = {
     "none": {},
     "cut": {},
@@ -42,13 +44,15 @@ def harm(body, fault):
     return before + second.group() + body[first.end():second.start()] + text + body[second.end():]
 
 
-class FaultProxy:
-    """with FaultProxy(("127.0.0.1", 5280), "drop") as p: p.address -> where the generator connects."""
+class Proxy:
+    """with HttpFaults(("127.0.0.1", 5280), "drop") as p: p.address -> where the generator connects."""
+
+    expected = EXPECTED
 
     def __init__(self, target, fault, after=30):
         self.target = target
         self.fault = fault
-        self.countdown = after  # answers with messages that pass unharmed first
+        self.countdown = after  # answers or frames with messages that pass unharmed first
         self.done = fault == "none"
         self.lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -82,7 +86,7 @@ class FaultProxy:
                 s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sockets += [client, server]
             threading.Thread(target=self._pass_on, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._answers, args=(server, client), daemon=True).start()
+            threading.Thread(target=self._pass_back, args=(server, client), daemon=True).start()
 
     @staticmethod
     def _pass_on(source, sink):
@@ -93,24 +97,42 @@ class FaultProxy:
         except OSError:
             pass
 
-    def _answers(self, source, sink):
+    def _pass_back(self, source, sink):
+        state = {}
         buf = b""
         try:
             while data := source.recv(65536):
                 buf += data
-                while (answer := self._one_answer(buf)) is not None:
-                    head, body, buf = answer
-                    body = self._maybe_harm(body)
-                    head = re.sub(rb"(?i)(\r\ncontent-length: *)\d+", lambda m: m.group(1) + b"%d" % len(body), head)
-                    sink.sendall(head + body)
+                while (unit := self.unit(buf, state)) is not None:
+                    out, buf = unit
+                    if out:
+                        sink.sendall(out)
             sink.sendall(buf)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             for s in (source, sink):
                 self._shut(s)
 
-    @staticmethod
-    def _one_answer(buf):
+    def unit(self, buf, state):
+        """The next whole answer or frame at the start of buf, as it is to be passed on, and the rest; None: read more.
+        state belongs to the connection; OSError closes it."""
+        raise NotImplementedError
+
+    def _due(self, body):
+        """Is it this one's turn? Called under the lock."""
+        if self.done or not MESSAGE.search(body):
+            return False
+        if self.countdown > 0:
+            self.countdown -= 1
+            return False
+        if self.fault == "cut":
+            self.done = True
+            raise ConnectionError("cut on purpose")
+        return True
+
+
+class HttpFaults(Proxy):
+    def unit(self, buf, state):
         head, sep, rest = buf.partition(b"\r\n\r\n")
         if not sep:
             return None
@@ -120,21 +142,60 @@ class FaultProxy:
         n = int(length.group(1))
         if len(rest) < n:
             return None
-        return head + sep, rest[:n], rest[n:]
+        body = self._maybe_harm(rest[:n])
+        head = re.sub(rb"(?i)(\r\ncontent-length: *)\d+", lambda m: m.group(1) + b"%d" % len(body), head)
+        return head + sep + body, rest[n:]
 
     def _maybe_harm(self, body):
-        """The body to pass on; OSError closes the connection."""
         with self.lock:
-            if self.done or not MESSAGE.search(body):
-                return body
-            if self.countdown > 0:
-                self.countdown -= 1
-                return body
-            if self.fault == "cut":
-                self.done = True
-                raise ConnectionError("cut on purpose")
-            harmed = harm(body, self.fault)
+            harmed = harm(body, self.fault) if self._due(body) else None
             if harmed is None:
                 return body
             self.done = True
             return harmed
+
+
+class FrameFaults(Proxy):
+    """WebSocket: a message is a frame, so dropping, doubling and swapping is done to whole frames."""
+
+    expected = {**EXPECTED, "cut": {"errors": 1, "lost": SOME}}
+
+    def unit(self, buf, state):
+        if not state.get("open"):
+            head, sep, rest = buf.partition(b"\r\n\r\n")
+            state["open"] = bool(sep)
+            return (head + sep, rest) if sep else None
+        if len(buf) < 2:
+            return None
+        n, at = buf[1] & 127, 2
+        if n >= 126:
+            at = 4 if n == 126 else 10
+            if len(buf) < at:
+                return None
+            n = int.from_bytes(buf[2:at], "big")
+        if len(buf) < at + n:
+            return None
+        return self._maybe_harm(buf[:1], buf[at:at + n], state), buf[at + n:]
+
+    @staticmethod
+    def _frame(first, text):
+        n = len(text)
+        size = bytes([n]) if n < 126 else struct.pack(">BH", 126, n) if n < 65536 else struct.pack(">BQ", 127, n)
+        return first + size + text
+
+    def _maybe_harm(self, first, text, state):
+        whole = self._frame(first, text)
+        held = state.pop("held", None)
+        if held is not None:  # the first of two that change places
+            return whole + held
+        with self.lock:
+            if not self._due(text):
+                return whole
+            self.done = True
+        if self.fault == "reorder":
+            state["held"] = whole
+            return b""
+        if self.fault == "double":
+            return whole + whole
+        harmed = harm(text, self.fault)
+        return self._frame(first, harmed) if harmed else b""

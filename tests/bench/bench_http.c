@@ -1,15 +1,20 @@
 #include "bench_http.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#ifndef IP_BIND_ADDRESS_NO_PORT
-#define IP_BIND_ADDRESS_NO_PORT 24
-#endif
+static bench_http_answer_fn *bench_http_on_answer;
+static bench_http_break_fn *bench_http_on_break;
+
+void
+bench_http_attach(bench_http_answer_fn *on_answer, bench_http_break_fn *on_break)
+{
+    bench_http_on_answer = on_answer;
+    bench_http_on_break = on_break;
+}
 
 /** Joins the chunks at p; returns bytes used, 0 = more, -1 = bad. With join false only looks whether all is there. */
 static long
@@ -122,7 +127,7 @@ bench_http_broken(struct bench_conn *c, const char *why)
     bench_http_close(c);
     c->busy = busy;
     if (busy)
-        c->target->on_break(c, why);
+        bench_http_on_break(c, why);
 }
 
 static void
@@ -169,7 +174,7 @@ bench_http_take(struct bench_conn *c, char *buf, size_t len)
     c->busy = false;
     if (a.close)
         bench_http_close(c);
-    c->target->on_answer(c, &a);
+    bench_http_on_answer(c, &a);
 }
 
 static void
@@ -200,27 +205,12 @@ bench_http_event(struct ev_loop *loop, ev_io *w, int events)
 static void
 bench_http_connect(struct bench_conn *c)
 {
-    struct bench_target *t = c->target;
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        bench_die("socket: %s", strerror(errno));
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (t->sources != 0) {
-        unsigned n = c->source % t->sources;
-        struct sockaddr_in from = {.sin_family = AF_INET};
-        from.sin_addr.s_addr = htonl(0x7f010000u + (n / 200 << 8) + n % 200 + 1);
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        if (bind(fd, (const struct sockaddr *)&from, sizeof from) < 0)
-            bench_die("bind to a source address: %s", strerror(errno));
-    }
-    bool now = connect(fd, (const struct sockaddr *)&t->addr, sizeof t->addr) == 0;
-    if (!now && errno != EINPROGRESS)
-        bench_die("connect: %s", strerror(errno));
-    t->connects++;
+    bool now;
+    int fd = bench_net_connect(c->target, c->source, &now);
     c->fd = fd;
     c->in.len = 0;
     ev_io_init(&c->io, bench_http_event, fd, now ? EV_READ : EV_READ | EV_WRITE);
-    ev_io_start(t->loop, &c->io);
+    ev_io_start(c->target->loop, &c->io);
     if (now)
         bench_http_flush(c);
 }

@@ -5,9 +5,7 @@
 #ifndef BENCH_HTTP_H
 #define BENCH_HTTP_H
 
-#include "bench_common.h"
-
-#include <ev.h>
+#include "bench_net.h"
 
 struct bench_answer {
     int status;
@@ -30,16 +28,8 @@ typedef void bench_http_answer_fn(struct bench_conn *c, const struct bench_answe
 /** Called when the connection ended without an answer, or nonsense came (`why` says which); it is closed by then. */
 typedef void bench_http_break_fn(struct bench_conn *c, const char *why);
 
-/** Where to and whence; shared by all connections. */
-struct bench_target {
-    struct ev_loop *loop;
-    struct sockaddr_in addr;
-    const char *path, *host;
-    unsigned sources; /* spread over 127.1.x.y source addresses; 0: the system chooses */
-    bench_http_answer_fn *on_answer;
-    bench_http_break_fn *on_break;
-    uint64_t connects, requests; /* counted here */
-};
+/** Whose the answers are; to be called once, before the first request. */
+void bench_http_attach(bench_http_answer_fn *on_answer, bench_http_break_fn *on_break);
 
 /** All zero but `target`, `owner` and `source` is a closed connection. */
 struct bench_conn {

@@ -5,8 +5,7 @@ import os
 import platform
 import subprocess
 
-PACKAGES = ["libmicrohttpd12", "libexpat1", "libgnutls30", "libev4", "libc-ares2", "zlib1g", "prosody"]
-BEGIN, END = "<!-- bench-bosh: begin -->", "<!-- bench-bosh: end -->"
+PACKAGES = ["libmicrohttpd12", "libexpat1", "libgnutls30", "libev4", "libc-ares2", "zlib1g", "prosody", "ejabberd"]
 
 
 def machine():
@@ -51,12 +50,25 @@ def verdict(row):
     return "aim reached" if row["aim"] is not None and value <= row["aim"] else "must holds"
 
 
+def peers_of(account):
+    """Names of the other servers, in the order in which they were run."""
+    found = {}
+    for row in account["rows"].values():
+        found.update(dict.fromkeys(name for name in row["servers"] if name != "Holdline"))
+    return list(found)
+
+
+def budget_head(account):
+    return ["figure", "aim", "must", "Holdline", "verdict", *(name + "'s own" for name in peers_of(account))]
+
+
 def budget_rows(account):
-    """[text, aim, must, Holdline median (range), verdict, Prosody median (range)]"""
+    """[text, aim, must, Holdline median (range), verdict, each other's median (range)]"""
     out = []
+    others = peers_of(account)
     for row in account["rows"].values():
         cells = [row["text"], number(row["aim"], row["unit"]), number(row["must"], row["unit"])]
-        for name in ("Holdline", "Prosody"):
+        for name in ("Holdline", *others):
             found = row["servers"].get(name)
             spread = "" if found is None or len(found["runs"]) < 2 else " (%s-%s)" % (
                 number(found["min"], row["unit"]), number(found["max"], row["unit"]))
@@ -67,7 +79,7 @@ def budget_rows(account):
     total = sum(run["sent"] for row in account["rows"].values() for s in row["servers"].values() for run in s["runs"])
     ours = "0 of %d" % total if not account["failures"] else "see below"
     out.append(["lost, doubled, reordered, damaged, misdirected", "0", "0", ours,
-                "must holds" if not account["failures"] else "MISSED", ""])
+                "must holds" if not account["failures"] else "MISSED", *("" for _ in others)])
     return out
 
 
@@ -81,11 +93,8 @@ def markdown(head, rows):
     return "\n".join("| " + " | ".join(r) + " |" for r in [head, ["---"] * len(head), *rows])
 
 
-HEAD = ["figure", "aim", "must", "Holdline", "verdict", "Prosody's own"]
-
-
 def table(account):
-    return plain(HEAD, budget_rows(account))
+    return plain(budget_head(account), budget_rows(account))
 
 
 def middle_run(found):
@@ -98,21 +107,25 @@ def work_rows(account):
     for name, row in account["rows"].items():
         for server, found in row["servers"].items():
             run = middle_run(found)
-            if name == "idle" or not run["ops"]:
+            if row["kind"] == "memory" or not run["ops"]:
                 continue
             parts = ", ".join("%s %.1f" % (process.replace("holdline-", ""), us / run["ops"])
                               for process, us in run["cpu_us"].items() if us / run["ops"] >= 0.05)
-            out.append([name, server, "%.0f" % (run["ops"] / run["wall_s"]), "%.2f" % (run["http_requests"] / run["ops"]),
+            out.append([name, server, "%.0f" % (run["ops"] / run["wall_s"]), "%.2f" % (run["requests"] / run["ops"]),
                         "%.2f" % run["latency_ms"]["median"], "%.2f" % run["latency_ms"]["p99"], parts])
     return out
 
 
 def memory_rows(account):
     out = []
-    for server, found in account["rows"].get("idle", {"servers": {}})["servers"].items():
-        run = middle_run(found)
-        for n, kb in run["kb_per_session"].items():
-            out.append([server, str(n), "%.1f" % kb, "%.1f" % (run["empty_kb"] / 1024), "%.1f" % (run["after_kb"] / 1024)])
+    for name, row in account["rows"].items():
+        for server, found in row["servers"].items() if row["kind"] == "memory" else ():
+            run = middle_run(found)
+            for n, kb in run["kb_per_session"].items():
+                parts = ", ".join("%s %.1f" % (process.replace("holdline-", ""), size / 1024)
+                                  for process, size in run["kb_by_name"][n].items())
+                out.append([name, server, str(n), "%.1f" % kb, "%.1f" % (run["empty_kb"] / 1024), parts,
+                            "%.1f" % (run["after_kb"] / 1024)])
     return out
 
 
@@ -121,37 +134,41 @@ def worst(account):
     return max(run["others"] for row in account["rows"].values() for s in row["servers"].values() for run in s["runs"])
 
 
-def write_docs(path, account):
+def section(account, plan):
     m = account["machine"]
     versions = ", ".join("%s %s" % item for item in m["packages"].items())
-    text = "\n".join([
-        BEGIN, "## BOSH", "", "Made by `make bench-bosh BENCH_ARGS=--write-docs`: %d round%s, the median of each row counts."
-        % (account["reps"], "" if account["reps"] == 1 else "s"), "",
-        "Machine: %s, %d cores, %s, %s; everything over loopback, no TLS. The server's processes run on one core, the"
+    return "\n".join([
+        "## " + plan.title, "",
+        "Made by `make bench-%s BENCH_ARGS=--write-docs`: %d round%s, the median of each row counts."
+        % (plan.name, account["reps"], "" if account["reps"] == 1 else "s"), "",
+        "Machine: %s, %d cores, %s, %s; everything over loopback. The server's processes run on one core, the load"
         % (m["processor"], m["cores"], m["system"], m["kernel"]),
-        "load generator and the stub upstream on another. Packages: %s." % versions, "",
-        markdown(HEAD, budget_rows(account)), "",
-        "Other programs used at most %.0f %% of a core meanwhile." % (100 * worst(account)), "",
-        "In brackets: lowest and highest round. The crowd is 9000 idle sessions for Holdline, 1000 for Prosody; idle",
-        "sessions were measured with 9000 and 1000.", "",
-        "The same runs in detail (the round with the median). *Requests* are HTTP requests per operation; latency is from",
-        "the moment a message is due to the moment its echo was read, or from the push to its arrival, or of the whole",
-        "log-in and log-out; CPU is us per operation in each process.", "",
-        markdown(["row", "server", "operations/s", "requests", "median ms", "p99 ms", "CPU by process"],
+        "generator and the stub upstream on another. Packages: %s." % versions, "",
+        markdown(budget_head(account), budget_rows(account)), "",
+        "In brackets: lowest and highest round. Other programs used at most %.0f %% of a core meanwhile." % (100 * worst(account)),
+        "", "The same runs in detail (the round with the median). Latency is from the moment a message is due to the moment its",
+        "echo was read, or from the push to its arrival, or of the whole log-in and log-out; CPU is us per operation in each",
+        "process; idle sessions were measured with the largest number below.", *plan.notes, "",
+        markdown(["row", "server", "operations/s", plan.requests, "median ms", "p99 ms", "CPU by process"],
                  work_rows(account)), "",
-        markdown(["memory of", "idle sessions", "kB each", "empty, MB", "after all have gone, MB"], memory_rows(account)),
-        "", END, ""])
+        markdown(["memory", "server", "idle sessions", "kB each", "empty, MB", "full, MB by process", "after all have gone, MB"],
+                 memory_rows(account)), ""])
+
+
+def write_docs(path, account, plan):
+    """Replaces this benchmark's marked section, or adds it at the end."""
+    begin, end = "<!-- bench-%s: begin -->" % plan.name, "<!-- bench-%s: end -->" % plan.name
     try:
         with open(path) as f:
             old = f.read()
     except OSError:
-        old = INTRODUCTION + BEGIN + "\n" + END + "\n"
-    if BEGIN not in old:
-        old += "\n" + BEGIN + "\n" + END + "\n"
-    before, rest = old.split(BEGIN, 1)
-    after = rest.split(END, 1)[1].lstrip("\n")
+        old = INTRODUCTION
+    if begin not in old:
+        old = old.rstrip("\n") + "\n\n" + begin + "\n" + end + "\n"
+    before, rest = old.split(begin, 1)
+    after = rest.split(end, 1)[1]
     with open(path, "w") as f:
-        f.write(before + text + ("\n" + after if after else ""))
+        f.write(before + begin + "\n" + section(account, plan) + "\n" + end + after)
 
 
 INTRODUCTION = """\
@@ -162,19 +179,21 @@ How the numbers are made:
 * **CPU** is user and system time of all processes of the server, read from their CPU clocks at both ends of the measured
   window, divided by the operations in it.
 * **Memory** is the proportional set size of all processes, minus that of the same processes empty (after a warm-up),
-  divided by the sessions. An idle session has had several answered requests and holds exactly one.
-* The **load generator** (`tests/bench/bosh_load.c`) speaks XEP-0124 by the letter: one request is always with the
-  server, stanzas go out as soon as a request is free, answers are read in the order of their rids, a request whose
-  connection broke is repeated. Messages are about 300 bytes, numbered, with a text that is checked byte by byte.
-* The **stub upstream** (`tests/bench/stub_upstream.c`) stands for the XMPP server; its CPU is not counted. Prosody needs
-  no upstream: its figure holds the whole server (SASL, routing to oneself, BOSH), with memory storage and no other module.
+  divided by the sessions.
+* The **load generators** hold each server to the letter of the protocol. `tests/bench/bosh_load.c` speaks XEP-0124: one
+  request is always with the server, stanzas go out as soon as a request is free, answers are read in the order of their
+  rids, a request whose connection broke is repeated. `tests/bench/ws_load.c` speaks RFC 6455 and RFC 7395, over TCP and
+  TLS. Messages are about 300 bytes, numbered, with a text that is checked byte by byte.
+* The **stub upstream** (`tests/bench/stub_upstream.c`) stands for the XMPP server; its CPU is not counted. Other servers
+  need no upstream: their figures hold the whole server (SASL, routing to oneself), with memory storage and no other
+  module.
 * A run in which one stanza is lost, doubled, reordered, damaged or delivered to the wrong session **does not count** and
   fails the benchmark. That these counts can fail is shown at the start of each benchmark: a proxy drops, doubles, swaps,
-  damages and misdirects one message, and the generator must report exactly that; it also cuts one answer off with its
-  connection, and then nothing may be missing.
+  damages and misdirects one message, and the generator must report exactly that; it also cuts a connection, after which
+  over BOSH nothing may be missing, and over WebSocket the loss must be seen.
 
-`make bench-bosh BENCH_ARGS=--quick` takes about a minute; `--rows echo,push` selects, `--perf DIR` records CPU profiles.
-
+`make bench-bosh BENCH_ARGS=--quick` (or `bench-ws`) takes about a minute; `--rows echo,push` selects, `--perf DIR` records
+CPU profiles.
 """
 
 

@@ -1,19 +1,12 @@
 #include "bench_selfcheck.h"
-#include "bench_http.h"
+#include "bench_common.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static int failures;
 
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            failures++;                                                                                                \
-            fprintf(stderr, "self-check line %d: %s\n", __LINE__, #cond);                                              \
-        }                                                                                                              \
-    } while (0)
+#define CHECK(cond) (failures += bench_check(cond, #cond, __FILE__, __LINE__))
 
 static struct bench_tally
 selfcheck_feed(const unsigned *numbers, size_t n, uint64_t sent)
@@ -90,31 +83,6 @@ selfcheck_mark(void)
 }
 
 static void
-selfcheck_http(void)
-{
-    static const char *const wires[] = {
-        "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 7\r\n\r\n<body/>",
-        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n<bo\r\n4;x=y\r\ndy/>\r\n0\r\n\r\n",
-    };
-    for (size_t w = 0; w < 2; w++) {
-        size_t len = strlen(wires[w]);
-        char *buf = bench_alloc(len + 1);
-        struct bench_answer a;
-        for (size_t n = 0; n < len; n++) {
-            memcpy(buf, wires[w], len);
-            CHECK(bench_http_parse(buf, n, &a) == 0);
-        }
-        CHECK(bench_http_parse(buf, len, &a) == (long)len);
-        CHECK(a.status == 200 && !a.close && a.body_len == 7 && memcmp(a.body, "<body/>", 7) == 0);
-        free(buf);
-    }
-    char bad[] = "<body>not HTTP at all</body>\r\n\r\n", endless[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-    struct bench_answer a;
-    CHECK(bench_http_parse(bad, strlen(bad), &a) == -1);
-    CHECK(bench_http_parse(endless, strlen(endless), &a) == -1);
-}
-
-static void
 selfcheck_hist(void)
 {
     struct bench_hist *h = bench_alloc(sizeof *h);
@@ -131,7 +99,6 @@ bench_selfcheck(void)
 {
     selfcheck_tally();
     selfcheck_mark();
-    selfcheck_http();
     selfcheck_hist();
     return failures;
 }

@@ -1,16 +1,19 @@
-"""What the benchmarks measure and measure with: the stub upstream, a private Holdline, a private Prosody, their
-processes' memory, and the load generator's runs."""
+"""What the benchmarks measure and measure with: the stub upstream, a private Holdline, Prosody and ejabberd,
+their processes' memory, and the load generators' runs."""
 
 import contextlib
+import glob
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 
-from support.holdline import Holdline
+from support.certs import Certs
+from support.holdline import WS_PORT, WSS_PORT, Holdline
 from support.net import next_address, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -51,13 +54,19 @@ def family(pid):
     return names
 
 
-def pss_kb(pids):
-    """Proportional set size of the processes together, kB."""
-    total = 0
-    for pid in pids:
+def pss_by_name(pids):
+    """Proportional set size, kB, of the processes {pid: name}: {name: kB}."""
+    sizes = {}
+    for pid, name in pids.items():
         with open("/proc/%d/smaps_rollup" % pid) as f:
-            total += sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
-    return total
+            kb = sum(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+        sizes[name] = sizes.get(name, 0) + kb
+    return sizes
+
+
+def pss_kb(pids):
+    """The same of all together."""
+    return sum(pss_by_name(pids).values())
 
 
 def busy_seconds():
@@ -141,15 +150,29 @@ class Stub:
 
 
 class HoldlineServer:
-    """Holdline as users run it (log level info), in front of the stub."""
+    """Holdline as users run it (log level info), in front of the stub. With certs also ws and wss."""
 
     name = "Holdline"
+    bosh_path = "/http-bind"
+    ws_path = "/xmpp-websocket"
+    ws_faults = []
 
-    def __init__(self, stub):
+    def __init__(self, stub, certs=None):
+        sections = {}
+        if certs is not None:
+            certificate, key = certs.valid(DOMAIN)
+            sections = {"tls": {"certificates": [{"certificate": certificate, "key": key}]}, "websocket": {"listen": []}}
         with core(SERVER_CORE):
-            self.holdline = Holdline({DOMAIN: {"servers": [stub.where], "tls": "none"}}, log={"level": "info"})
-        self.address = self.holdline.http
-        self.path = "/http-bind"
+            self.holdline = Holdline({DOMAIN: {"servers": [stub.where], "tls": "none"}}, log={"level": "info"}, start=False,
+                                     **sections)
+            address = self.holdline.address
+            if certs is not None:
+                self.holdline.conf["websocket"]["listen"] = [{"address": address, "port": WS_PORT},
+                                                             {"address": address, "port": WSS_PORT, "tls": True}]
+                self.holdline.write_conf()
+            self.holdline.start()
+        self.bosh = self.holdline.http
+        self.ws, self.wss = (address, WS_PORT), (address, WSS_PORT)
 
     def pids(self):
         return family(self.holdline.pid)
@@ -158,31 +181,39 @@ class HoldlineServer:
         self.holdline.stop()
 
 
-class ProsodyServer:
-    """Prosody's own BOSH: no upstream, memory storage, any password, only the modules that the work needs."""
+class Peer:
+    """Another server's own BOSH and WebSocket: no upstream, memory storage, any password, only the modules that the work
+    needs. Its certificate is of the same kind as Holdline's."""
 
-    name = "Prosody"
+    name = None
+    ws_faults = []  # what the WebSocket generator must forgive it, as options
 
     def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="bench-prosody-")
-        self.address = (next_address(), 5280)
-        self.path = "/http-bind"
-        self.log = os.path.join(self.dir, "prosody.log")
-        os.mkdir(os.path.join(self.dir, "data"))
-        conf = os.path.join(self.dir, "prosody.cfg.lua")
-        with open(conf, "w") as f:
-            f.write(PROSODY_CONF.format(dir=self.dir, address=self.address[0], plugins=os.path.join(HERE, "prosody"),
-                                        domain=DOMAIN))
+        self.dir = tempfile.mkdtemp(prefix="bench-%s-" % self.name.lower())
+        self.address = next_address()
+        self.bosh = self.ws = (self.address, 5280)
+        self.wss = (self.address, 5281)
+        self.certs = Certs()
+        self.certificate, self.key = self.certs.valid(DOMAIN)
+        command, environment = self.prepare()
         with open(os.path.join(self.dir, "output.log"), "wb") as out:
-            self.child = Child(["prosody", "-F", "--config", conf], SERVER_CORE, stdin=subprocess.DEVNULL, stdout=out,
-                               stderr=out)
-        wait_until(self._ready, 20, "Prosody accepts on %s:%d (logs in %s)" % (*self.address, self.dir), 0.05)
+            self.child = Child(command, SERVER_CORE, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.dir,
+                               env={**os.environ, **environment})
+        wait_until(self._ready, 60, "%s accepts on %s (logs in %s)" % (self.name, self.address, self.dir), 0.05)
+
+    def prepare(self):
+        """Writes what the server reads. Returns (command, environment)."""
+        raise NotImplementedError
+
+    def write(self, name, text):
+        with open(os.path.join(self.dir, name), "w") as f:
+            f.write(text)
 
     def _ready(self):
-        import socket
-        assert self.child.process.poll() is None, "prosody ended; logs in %s" % self.dir
+        assert self.child.process.poll() is None, "%s ended; logs in %s" % (self.name, self.dir)
         try:
-            socket.create_connection(self.address, timeout=1).close()
+            for where in (self.ws, self.wss):
+                socket.create_connection(where, timeout=1).close()
         except OSError:
             return False
         return True
@@ -192,7 +223,21 @@ class ProsodyServer:
 
     def close(self):
         self.child.close()
+        self.certs.close()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class ProsodyServer(Peer):
+    name = "Prosody"
+    bosh_path = "/http-bind"
+    ws_path = "/xmpp-websocket"
+
+    def prepare(self):
+        os.mkdir(os.path.join(self.dir, "data"))
+        self.write("prosody.cfg.lua", PROSODY_CONF.format(
+            dir=self.dir, address=self.address, plugins=os.path.join(HERE, "prosody"), domain=DOMAIN,
+            certificate=self.certificate, key=self.key))
+        return ["prosody", "-F", "--config", os.path.join(self.dir, "prosody.cfg.lua")], {}
 
     @staticmethod
     def available():
@@ -211,8 +256,10 @@ interfaces = {{ "{address}" }}
 local_interfaces = {{ "{address}" }}
 c2s_ports = {{ 5222 }}
 http_ports = {{ 5280 }}
-https_ports = {{ }}
-modules_enabled = {{ "saslauth", "bosh", "bench_push" }}
+https_ports = {{ 5281 }}
+ssl = {{ certificate = "{certificate}", key = "{key}" }}
+https_ssl = {{ certificate = "{certificate}", key = "{key}" }}
+modules_enabled = {{ "saslauth", "bosh", "websocket", "bench_push" }}
 modules_disabled = {{ "s2s", "tls", "offline" }}
 authentication = "insecure"
 insecure_open_authentication = "Yes please, I know what I'm doing!"
@@ -220,7 +267,60 @@ storage = "memory"
 allow_unencrypted_plain_auth = true
 c2s_require_encryption = false
 consider_bosh_secure = true
+consider_websocket_secure = true
 VirtualHost "{domain}"
+"""
+
+
+class EjabberdServer(Peer):
+    """Run by the Erlang runtime itself, on one scheduler since it has one core, without distribution."""
+
+    name = "ejabberd"
+    bosh_path = "/bosh"
+    ws_path = "/ws"
+    ws_faults = ["--lenient"]
+
+    def prepare(self):
+        os.mkdir(os.path.join(self.dir, "spool"))
+        r = subprocess.run(["erlc", "-o", self.dir, os.path.join(HERE, "ejabberd", "mod_bench_push.erl")],
+                           capture_output=True, text=True)
+        assert r.returncode == 0, "erlc: %s%s" % (r.stdout, r.stderr)
+        pem = ""
+        for path in (self.certificate, self.key):
+            with open(path) as f:
+                pem += f.read()
+        self.write("server.pem", pem)
+        self.write("ejabberd.yml", EJABBERD_CONF.format(dir=self.dir, address=self.address, domain=DOMAIN))
+        command = ["erl", "-noinput", "-pa", self.dir, "-mnesia", "dir", '"%s"' % os.path.join(self.dir, "spool"),
+                   "-s", "ejabberd", "+S", "1:1", "+P", "1000000", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]
+        ebin = os.path.dirname(self.found())
+        return command, {"ERL_LIBS": os.path.dirname(os.path.dirname(ebin)), "HOME": self.dir,
+                         "EJABBERD_CONFIG_PATH": os.path.join(self.dir, "ejabberd.yml"),
+                         "EJABBERD_LOG_PATH": os.path.join(self.dir, "ejabberd.log"),
+                         "ERL_CRASH_DUMP": os.path.join(self.dir, "erl_crash.dump")}
+
+    @staticmethod
+    def found():
+        return next(iter(glob.glob("/usr/lib/*/ejabberd-*/ebin/ejabberd.app")), None)
+
+    @classmethod
+    def available(cls):
+        return cls.found() is not None and shutil.which("erlc") is not None
+
+
+EJABBERD_CONF = """\
+hosts: [ "{domain}" ]
+loglevel: info
+certfiles: [ "{dir}/server.pem" ]
+auth_method: anonymous
+anonymous_protocol: login_anon
+allow_multiple_connections: true
+listen:
+  - {{ port: 5280, ip: "{address}", module: ejabberd_http, request_handlers: {{ /bosh: mod_bosh, /ws: ejabberd_http_ws }} }}
+  - {{ port: 5281, ip: "{address}", module: ejabberd_http, tls: true, request_handlers: {{ /ws: ejabberd_http_ws }} }}
+modules:
+  mod_bosh: {{}}
+  mod_bench_push: {{}}
 """
 
 COUNTS = ("lost", "doubled", "reordered", "foreign", "damaged", "overrun", "errors")
@@ -231,10 +331,10 @@ def faults_of(result):
     return {name: result[name] for name in COUNTS if result[name] != 0}
 
 
-def run_load(build, where, path, args, pids=(), on_event=None):
-    """One run of the generator. on_event(event) is called at each stage and at the start of the measured window; after a
+def run_load(build, tool, where, path, args, pids=(), on_event=None):
+    """One run of a generator. on_event(event) is called at each stage and at the start of the measured window; after a
     stage the generator goes on when it returns. Returns the generator's account, with its exit status in `status`."""
-    command = [os.path.join(build, "bench", "bosh_load"), "--sources", "200", "--domain", DOMAIN, *map(str, args)]
+    command = [os.path.join(build, "bench", tool), "--sources", "200", "--domain", DOMAIN, *map(str, args)]
     if pids:
         command += ["--pids", ",".join(map(str, pids))]
     child = Child([*command, "%s:%d%s" % (*where, path)], LOAD_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -254,7 +354,7 @@ def run_load(build, where, path, args, pids=(), on_event=None):
         status = child.process.wait(30)
     finally:
         child.close()
-    assert result is not None, "bosh_load ended with %s and without an account" % status
-    assert (status == 0) == (not faults_of(result)), "bosh_load: status %s, account %s" % (status, result)
+    assert result is not None, "%s ended with %s and without an account" % (tool, status)
+    assert (status == 0) == (not faults_of(result)), "%s: status %s, account %s" % (tool, status, result)
     result["status"] = status
     return result

@@ -5,7 +5,7 @@
  *
  *     stub_upstream ADDRESS:PORT      (port 0: any; prints "ready ADDRESS:PORT")
  */
-#include "bench_common.h"
+#include "bench_net.h"
 #include "bench_scan.h"
 
 #include <arpa/inet.h>
@@ -331,6 +331,7 @@ main(int argc, char **argv)
     if (argc != 2 || !bench_parse_addr(argv[1], &addr))
         bench_die("usage: stub_upstream ADDRESS:PORT");
     signal(SIGPIPE, SIG_IGN);
+    bench_net_raise_files();
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (const struct sockaddr *)&addr, sizeof addr) < 0 || listen(fd, 4096) < 0 ||
