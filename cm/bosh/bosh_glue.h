@@ -69,8 +69,8 @@ int bosh_up_open(
     struct session *s, unsigned index, const struct bosh_body *body, const char *address, uint16_t port, bool secure);
 /** Sends elements on stream `index`, which is open; what cannot be taken ends the session. */
 void bosh_up_send(struct session *s, unsigned index, uint64_t rid, const void *bytes, size_t len);
-/** Closes stream `index`, which is open. Called by the engine while it processes a request: it goes on by itself when no
- * other stream is congested. */
+/** Closes stream `index`, which is open. Called by the engine while it processes a request: it goes on by itself when
+ * no other stream is congested. */
 void bosh_up_close(struct session *s, unsigned index, int cause);
 
 #endif
