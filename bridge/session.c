@@ -381,9 +381,10 @@ const struct up_events session_up_events = {on_up_opened, on_up_element, on_up_c
 void
 sessions_shutdown(struct sessions *all)
 {
-    struct session *s;
+    struct session *next;
     all->stop = true;
-    while ((s = LIST_FIRST(&all->live)) != NULL) {
+    for (struct session *s = LIST_FIRST(&all->live); s != NULL; s = next) {
+        next = LIST_NEXT(s, link);
         if (s->state != NEW)
             say_close(s, all->conf->websocket.see_other_uri);
         ws_conn_close(s->ws, 1001, "going away");
@@ -394,8 +395,9 @@ sessions_shutdown(struct sessions *all)
 void
 sessions_free(struct sessions *all)
 {
-    struct session *s;
-    while ((s = LIST_FIRST(&all->live)) != NULL) {
+    struct session *next;
+    for (struct session *s = LIST_FIRST(&all->live); s != NULL; s = next) {
+        next = LIST_NEXT(s, link);
         up_abort(&s->up, FAIL_SHUTDOWN);
         session_free(s);
     }

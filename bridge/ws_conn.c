@@ -5,8 +5,11 @@
 #include "common/link_proto.h"
 #include "ws_deflate.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { TRIM_CONNS = 200 /* fewer than these leave nothing behind that is worth the work */ };
 
 static struct buf packed; /* a compressed message on its way out */
 
@@ -86,15 +89,25 @@ free_one(struct ws_conn *w)
 void
 ws_conns_reap(struct ws_conns *all)
 {
-    while (!LIST_EMPTY(&all->dead))
-        free_one(LIST_FIRST(&all->dead));
+    struct ws_conn *next;
+    if (LIST_EMPTY(&all->dead))
+        return;
+    for (struct ws_conn *w = LIST_FIRST(&all->dead); w != NULL; w = next) {
+        next = LIST_NEXT(w, entry_list);
+        free_one(w);
+    }
+    if (all->peak >= TRIM_CONNS && all->count <= all->peak / 2) { /* what many TLS sessions leave behind is much */
+        malloc_trim(0);
+        all->peak = all->count;
+    }
 }
 
 void
 ws_conns_free(struct ws_conns *all)
 {
-    struct ws_conn *w;
-    while ((w = LIST_FIRST(&all->live)) != NULL) {
+    struct ws_conn *next;
+    for (struct ws_conn *w = LIST_FIRST(&all->live); w != NULL; w = next) {
+        next = LIST_NEXT(w, entry_list);
         w->owner = NULL;
         ws_conn_drop(w);
     }
@@ -322,6 +335,7 @@ ws_conn_new(struct ws_conns *all, int fd, const struct ws_peer *peer, struct tls
     conn_deadline(w->conn, all->handshake_timeout);
     LIST_INSERT_HEAD(&all->live, w, entry_list);
     all->count++;
+    all->peak = all->count > all->peak ? all->count : all->peak;
     COUNT_ADD(ws_connections, 1);
     if (!proxy_header && tls != NULL) {
         w->tls = NULL;

@@ -53,6 +53,7 @@ struct ws_conns {
     /* its own */
     struct ws_conn_list live, dead;
     unsigned count; /* live ones */
+    unsigned peak;  /* most of them since memory was last given back to the system */
 };
 
 /** Who is at the other end. */
