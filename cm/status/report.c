@@ -82,16 +82,18 @@ bool
 report_healthy(char *reason, size_t size)
 {
     size_t at = 0;
+    bool healthy = true;
     reason[0] = '\0';
     for (unsigned i = 0; i < COUNTERS_ROWS; i++) {
         const struct counters_row *r = counters_row(i);
         if (r == NULL || r->role == ROLE_NONE || r->ready != 0)
             continue;
+        healthy = false;
         int n = snprintf(reason + at, size - at, "%s%s[%u] is %s", at == 0 ? "" : ", ", counters_role_name(r->role),
             r->instance, r->pid == 0 ? "not running" : "starting");
         if (n < 0 || at + (size_t)n >= size)
             break;
         at += (size_t)n;
     }
-    return at == 0;
+    return healthy;
 }
