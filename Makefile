@@ -52,9 +52,16 @@ MAINS := cm/bosh/main.c cm/connector/main.c cm/status/main.c bridge/main.c init/
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 sources = $(filter-out $(MAINS),$(wildcard $(DIR_$(1))/*.c))
 
-.PHONY: all check unit lint format layers asan fuzz fuzz-run bench bench-bosh install uninstall run deps clean man
+.PHONY: FORCE all check unit lint format layers asan fuzz fuzz-run bench bench-bosh install uninstall run deps clean man
 .SECONDARY:
 all: $(addprefix $(B)/,$(BINS))
+
+# Where they will be installed is built into these; they are made again when it changes (make, then make install prefix=/usr).
+PATHS := $(libexecdir) $(sysconfdir) $(VERSION)
+$(B)/paths: FORCE
+	@mkdir -p $(@D); echo '$(PATHS)' | cmp -s - $@ || echo '$(PATHS)' >$@
+$(addprefix $(B)/obj/,init/supervise.o init/options.o init/ctl.o cm/status/report.o): $(B)/paths
+FORCE:
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

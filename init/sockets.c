@@ -177,7 +177,11 @@ sockets_unix(const struct conf *c, unsigned instance, uid_t uid, gid_t gid)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return complain("cannot make a socket: %s", strerror(errno));
-    unlink(a.sun_path); /* the lock says that nobody uses it */
+    if (unlink(a.sun_path) < 0 && errno != ENOENT) { /* the lock says that nobody uses it */
+        complain("cannot remove the old %s: %s", a.sun_path, strerror(errno));
+        close(fd);
+        return -1;
+    }
     mode_t old = umask(0177);
     int r = bind(fd, (struct sockaddr *)&a, sizeof a);
     umask(old);

@@ -313,6 +313,11 @@ test_unix_socket_is_the_workers_alone_and_replaces_a_stale_one(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(st.st_uid, uid);
 
+    assert_int_equal(mkdir(in_top("connector-4.sock"), 0755), 0);
+    listen_in();
+    assert_int_equal(sockets_unix(&c, 4, uid, gid), -1);
+    assert_non_null(strstr(hear(), "cannot remove the old"));
+
     char dir[200] = "/tmp/";
     memset(dir + 5, 'x', 110);
     c.run_dir = dir;
