@@ -285,11 +285,24 @@ serve(void)
     return sup.children.failed;
 }
 
+/* Started with descriptors missing, the first sockets would be taken for standard output. */
+static void
+fill_standard_fds(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
     struct options o;
     struct conf_errors errors = {NULL, 0, 0};
+    fill_standard_fds();
     int status = options_parse(argc, argv, &o);
     if (status >= 0)
         return status;

@@ -37,6 +37,7 @@ static bool
 read_version(const char *s, struct bosh_body *body)
 {
     int part[2] = {0, 0};
+    body->ver_major = body->ver_minor = 0; /* whatever it says: this is no client of before `ver` */
     for (int i = 0; i < 2; i++) {
         if (*s < '0' || *s > '9')
             return false;

@@ -233,6 +233,11 @@ def test_xep0124_17_1_modern_client_never_sees_http_errors(line):
     assert end_of(s.post(rid=s.rid + 1000).result()) == ("terminate", "item-not-found")
 
 
+@pytest.mark.parametrize("ver", ["x", "", "1", "1.x", "1.6.1"])
+def test_xep0124_17_1_malformed_ver_is_no_legacy_client(line, ver):
+    assert end_of(line.session().post_create(ver=ver).result()) == ("terminate", "bad-request")
+
+
 # ---- XEP-0206 7: what could not be delivered
 
 def test_xep0206_7_undelivered_stanzas_go_back(line):
