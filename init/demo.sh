@@ -162,6 +162,7 @@ say "proved: $proof"
 cat <<END
 
     BOSH       $url            (open it: a page that says so)
+    WebSocket  ws://127.0.0.1:5280/xmpp-websocket   (the same port)
     status     $status
     accounts   alice@$domain, password wonderland
                bob@$domain, password builder
