@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "session.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static const double LAST_WORDS = 2; /* seconds that clients have to answer at the end */
@@ -43,24 +44,50 @@ read_trusted(struct address_nets *nets, const struct conf_list *list)
     return 0;
 }
 
+/* By their names, which makes b->tls, or from descriptors of them into what is there. */
 static int
-load_certificates(struct bridge *b, const struct conf *conf)
+read_certificates(struct bridge *b, const struct conf *conf, const int *fds, char *error, size_t size)
 {
     size_t n = conf->tls.certificate_count;
     const char **files = calloc(n + 1, sizeof *files), **keys = calloc(n + 1, sizeof *keys);
-    char error[256] = "no memory";
+    int r = -FAIL_NOMEM;
+    snprintf(error, size, "%s", fail_text(FAIL_NOMEM));
     for (size_t i = 0; files != NULL && keys != NULL && i < n; i++) {
         files[i] = conf->tls.certificates[i].certificate;
         keys[i] = conf->tls.certificates[i].key;
     }
-    if (files != NULL && keys != NULL)
-        b->tls = tls_server_new(files, keys, n, conf->tls.priorities, error, sizeof error);
+    if (files != NULL && keys != NULL && fds != NULL) {
+        r = tls_server_reload_fds(b->tls, files, keys, fds, n, error, size);
+    } else if (files != NULL && keys != NULL) {
+        b->tls = tls_server_new(files, keys, n, conf->tls.priorities, error, size);
+        r = b->tls != NULL ? 0 : -FAIL_CONF;
+    }
     free(files);
     free(keys);
-    if (b->tls != NULL)
-        return 0;
-    log_event(LOG_LVL_ERROR, "start-failed", "error=%s", error);
-    return -FAIL_CONF;
+    return r;
+}
+
+static int
+load_certificates(struct bridge *b, const struct conf *conf)
+{
+    char error[256];
+    int r = read_certificates(b, conf, NULL, error, sizeof error);
+    if (r < 0)
+        log_event(LOG_LVL_ERROR, "start-failed", "error=%s", error);
+    return r;
+}
+
+void
+bridge_reload(struct bridge *b, const int *fds, unsigned count)
+{
+    const struct conf *conf = b->sessions.conf;
+    char error[256] = "not as many files as in the configuration";
+    if (b->tls == NULL)
+        return; /* no listener has TLS */
+    if (count == 2 * conf->tls.certificate_count && read_certificates(b, conf, fds, error, sizeof error) == 0)
+        log_event(LOG_LVL_NOTICE, "certificates-reloaded", "count=%u", count / 2);
+    else
+        log_event(LOG_LVL_ERROR, "certificates-not-reloaded", "error=%s", error);
 }
 
 static int

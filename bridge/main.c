@@ -24,10 +24,17 @@ stop(void *arg)
     bridge_stop(w->bridge, stopped, w);
 }
 
+static void
+reload(void *arg, const int *fds, unsigned count)
+{
+    struct worker *w = arg;
+    bridge_reload(w->bridge, fds, count);
+}
+
 int
 main(int argc, char **argv)
 {
-    static const struct proc_events events = {stop};
+    static const struct proc_events events = {.stop = stop, .reload = reload};
     struct worker w = {.proc = proc_start(argc, argv, ROLE_BRIDGE)};
     int fds[LISTEN_MAX];
     unsigned count = 0;

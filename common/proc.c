@@ -209,15 +209,62 @@ tell(uint32_t type)
         MSG_DONTWAIT | MSG_NOSIGNAL); /* a supervisor that is gone shows as end of file */
 }
 
+/* Takes the descriptors out of a message; what does not fit is closed. Returns how many there are. */
+static unsigned
+take_fds(struct msghdr *m, int *fds)
+{
+    unsigned count = 0;
+
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        size_t n =
+            c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof *fds : 0;
+
+        for (size_t i = 0; i < n; i++) {
+            int one;
+
+            memcpy(&one, CMSG_DATA(c) + i * sizeof one, sizeof one);
+            if (count < PROC_RELOAD_FDS) {
+                fds[count++] = one;
+            } else {
+                close(one);
+            }
+        }
+    }
+    return count;
+}
+
+static void
+reload(const struct proc_msg *m, const int *fds, unsigned count, int flags)
+{
+    if (proc.stopping || !proc.events->reload) {
+        return;
+    }
+    if (count == 0 || count != m->value || (flags & MSG_CTRUNC) != 0) { /* no descriptor was free */
+        log_event(LOG_LVL_ERROR, "reload-failed", "error=%s got=%u of=%u", "file descriptors are missing", count,
+            (unsigned)m->value);
+        return;
+    }
+    proc.events->reload(proc.arg, fds, count);
+}
+
 static void
 on_control(struct ev_loop *loop, ev_io *w, int revents)
 {
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(PROC_RELOAD_FDS * sizeof(int))];
+    } control;
     struct proc_msg m;
+    struct iovec part = {&m, sizeof m};
+    struct msghdr h = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+    int fds[PROC_RELOAD_FDS];
+    unsigned count;
     ssize_t n;
 
     (void)revents;
     do {
-        n = recv(PROC_FD_CONTROL, &m, sizeof m, MSG_DONTWAIT);
+        n = recvmsg(PROC_FD_CONTROL, &h, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     } while (n < 0 && errno == EINTR);
     if (n < 0 && errno == EAGAIN) {
         return;
@@ -225,8 +272,16 @@ on_control(struct ev_loop *loop, ev_io *w, int revents)
     if (n <= 0) {
         ev_io_stop(loop, w);
         begin_stop("supervisor-gone");
-    } else if (n == sizeof m && m.type == PROC_STOP) {
+        return;
+    }
+    count = take_fds(&h, fds);
+    if (n == sizeof m && m.type == PROC_STOP) {
         begin_stop("asked");
+    } else if (n == sizeof m && m.type == PROC_RELOAD) {
+        reload(&m, fds, count, h.msg_flags);
+    }
+    while (count > 0) {
+        close(fds[--count]);
     }
 }
 

@@ -11,7 +11,7 @@
  *
  * proc_start() is the fixed order of a worker's start: configuration, counters, log, then the role's own loading of
  * files (certificates, resolv.conf), then privileges dropped (user, no new privileges, no core of secrets, seccomp
- * filter), then the loop.
+ * filter), then the loop. Files that only root may read come later as descriptors, with PROC_RELOAD.
  */
 #ifndef COMMON_PROC_H
 #define COMMON_PROC_H
@@ -36,9 +36,12 @@ enum proc_msg_type {
     PROC_STOP,      /* supervisor -> worker: end sessions in an orderly way, then exit 0 within conf shutdown_timeout */
     PROC_ALIVE, /* worker -> supervisor, every second from the loop: the watchdog kills a worker that is silent for 10 s
                  */
-    PROC_RELOAD, /* supervisor -> worker: room for reload */
+    PROC_RELOAD, /* supervisor -> bosh, bridge: the files of tls.certificates as they are now, in sealed memfds that
+                    come by SCM_RIGHTS: certificate, key, certificate, key, ... in the order of the configuration in
+                    force. value: how many descriptors */
     PROC_DRAIN   /* supervisor -> worker: room for drain */
 };
+enum { PROC_RELOAD_FDS = 200 /* at most: the kernel takes 253 in a message */ };
 struct proc_msg {
     uint32_t type;
     uint32_t value;
@@ -50,6 +53,9 @@ struct proc_events {
     /** PROC_STOP, SIGTERM, or the supervisor is gone: begin the orderly end and call proc_exit() when done. Called
      * once; after conf shutdown_timeout the loop ends anyway. NULL: there is nothing to end. */
     void (*stop)(void *arg);
+    /** PROC_RELOAD, all of its descriptors. They are closed after the call; read them by pread(), they are shared with
+     * other workers. Not called any more once `stop` was. NULL: nothing to reload. */
+    void (*reload)(void *arg, const int *fds, unsigned count);
 };
 
 /** Begins a worker: reads arguments, configuration, counters, log. Exits the process with a message (status 64 usage,

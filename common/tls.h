@@ -64,6 +64,11 @@ struct tls_server *tls_server_new(const char *const *certificates, const char *c
  * 0, or -FAIL_CONF, -FAIL_NOMEM and a message: then nothing has changed. */
 int tls_server_reload(struct tls_server *s, const char *const *certificates, const char *const *keys, size_t count,
     char *error, size_t size);
+/** The same from descriptors: of certificate, key, certificate, key, ... (2 * count), regular files or memfds of up to
+ * 1 MiB. They are read from their start, their positions stay, they remain the caller's. The names are for the message
+ * only. */
+int tls_server_reload_fds(struct tls_server *s, const char *const *certificates, const char *const *keys,
+    const int *fds, size_t count, char *error, size_t size);
 /** Sessions of tls_new_server() may outlive it. Those that chose by tls_server_choose() may not. */
 void tls_server_free(struct tls_server **s);
 /** The priority string in use. */

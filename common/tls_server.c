@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Only exchanges with forward secrecy, only authenticated ciphers. Our order counts: AES runs in hardware nearly
  * everywhere, X25519 is the cheapest. */
@@ -18,6 +20,7 @@
 
 enum {
     CHAIN_MAX = 16,
+    PEM_MAX = 1024 * 1024, /* bytes of a file that comes as a descriptor */
     LENT_SECONDS = 3600 /* how long a replaced set is kept that was lent to handshakes whose end is not ours to see */
 };
 
@@ -47,12 +50,49 @@ struct tls_server {
 
 /* ---- certificates ---- */
 
+/* As gnutls_load_file. */
 static int
-load_chain(struct entry *e, const char *file)
+read_fd(gnutls_datum_t *pem, int fd)
+{
+    struct stat st;
+    size_t have = 0;
+    ssize_t n = 0;
+    unsigned char *bytes;
+
+    if (fstat(fd, &st) < 0 || st.st_size < 0 || st.st_size > PEM_MAX) {
+        return GNUTLS_E_FILE_ERROR;
+    }
+    bytes = gnutls_malloc((size_t)st.st_size + 1);
+    if (!bytes) {
+        return GNUTLS_E_MEMORY_ERROR;
+    }
+    while (have < (size_t)st.st_size && (n = pread(fd, bytes + have, (size_t)st.st_size - have, (off_t)have)) > 0) {
+        have += (size_t)n;
+    }
+    bytes[have] = '\0';
+    if (n < 0) {
+        gnutls_memset(bytes, 0, have);
+        gnutls_free(bytes);
+        return GNUTLS_E_FILE_ERROR;
+    }
+    pem->data = bytes;
+    pem->size = (unsigned)have;
+    return 0;
+}
+
+/* By its name, or by a descriptor of it. */
+static int
+read_file(gnutls_datum_t *pem, const char *file, const int *fd)
+{
+    return fd ? read_fd(pem, *fd) : gnutls_load_file(file, pem);
+}
+
+static int
+load_chain(struct entry *e, const char *file, const int *fd)
 {
     unsigned count = CHAIN_MAX;
     gnutls_datum_t pem = {NULL, 0};
-    int r = gnutls_load_file(file, &pem);
+    int r = read_file(&pem, file, fd);
 
     if (r < 0) {
         return r;
@@ -67,10 +107,10 @@ load_chain(struct entry *e, const char *file)
 }
 
 static int
-load_key(struct entry *e, const char *file)
+load_key(struct entry *e, const char *file, const int *fd)
 {
     gnutls_datum_t pem = {NULL, 0};
-    int r = gnutls_load_file(file, &pem);
+    int r = read_file(&pem, file, fd);
 
     if (r < 0) {
         return r;
@@ -100,16 +140,17 @@ belong_together(struct entry *e)
     return same;
 }
 
+/* fds: of the two files, or NULL. */
 static int
-load(struct entry *e, const char *certificate, const char *key, char *error, size_t size)
+load(struct entry *e, const char *certificate, const char *key, const int *fds, char *error, size_t size)
 {
-    int r = load_chain(e, certificate);
+    int r = load_chain(e, certificate, fds);
 
     if (r < 0) {
         snprintf(error, size, "certificate %s: %s", certificate, gnutls_strerror(r));
         return -FAIL_CONF;
     }
-    r = load_key(e, key);
+    r = load_key(e, key, fds ? fds + 1 : NULL);
     if (r < 0) {
         snprintf(error, size, "key %s: %s", key, gnutls_strerror(r));
         return -FAIL_CONF;
@@ -152,8 +193,8 @@ tls_set_release(struct tls_set **set)
 
 /* One reference is the caller's. 0 or a cause, and then a message. */
 static int
-make_set(struct tls_set **out, const char *const *certificates, const char *const *keys, size_t count, char *error,
-    size_t size)
+make_set(struct tls_set **out, const char *const *certificates, const char *const *keys, const int *fds, size_t count,
+    char *error, size_t size)
 {
     struct tls_set *s;
     int r;
@@ -171,7 +212,7 @@ make_set(struct tls_set **out, const char *const *certificates, const char *cons
     s->refs = 1;
     s->count = count;
     for (size_t i = 0; i < count; i++) {
-        r = load(&s->entries[i], certificates[i], keys[i], error, size);
+        r = load(&s->entries[i], certificates[i], keys[i], fds ? fds + 2 * i : NULL, error, size);
         if (r < 0) {
             tls_set_release(&s);
             return r;
@@ -229,7 +270,7 @@ tls_server_new(const char *const *certificates, const char *const *keys, size_t 
         tls_server_free(&s);
         return NULL;
     }
-    if (make_set(&s->set, certificates, keys, count, error, size) < 0) {
+    if (make_set(&s->set, certificates, keys, NULL, count, error, size) < 0) {
         tls_server_free(&s);
     }
     return s;
@@ -260,8 +301,15 @@ int
 tls_server_reload(struct tls_server *s, const char *const *certificates, const char *const *keys, size_t count,
     char *error, size_t size)
 {
+    return tls_server_reload_fds(s, certificates, keys, NULL, count, error, size);
+}
+
+int
+tls_server_reload_fds(struct tls_server *s, const char *const *certificates, const char *const *keys, const int *fds,
+    size_t count, char *error, size_t size)
+{
     struct tls_set *set, **place = &s->old;
-    int r = make_set(&set, certificates, keys, count, error, size);
+    int r = make_set(&set, certificates, keys, fds, count, error, size);
 
     if (r < 0) {
         return r;

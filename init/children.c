@@ -260,6 +260,46 @@ children_start(struct children *c)
     return 0;
 }
 
+/* ---- reloading ---- */
+
+static int
+send_reload(int control, const int *fds, unsigned count)
+{
+    struct proc_msg reload = {.type = PROC_RELOAD, .value = count};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(PROC_RELOAD_FDS * sizeof(int))];
+    } space = {0};
+    struct iovec part = {&reload, sizeof reload};
+    struct msghdr m = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &space, .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(count * sizeof *fds);
+    memcpy(CMSG_DATA(c), fds, count * sizeof *fds);
+    return sendmsg(control, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+unsigned
+children_reload(struct children *c, const int *fds, unsigned count)
+{
+    unsigned told = 0;
+    if (count == 0 || count > PROC_RELOAD_FDS)
+        return 0;
+    for (unsigned i = 0; i < c->count; i++) {
+        struct child *child = &c->child[i];
+        if (child->control < 0 || (child->role != ROLE_BOSH && child->role != ROLE_BRIDGE))
+            continue;
+        if (send_reload(child->control, fds, count) == 0)
+            told++;
+        else if (errno != EPIPE && errno != ECONNRESET) /* else the next one will read the files itself */
+            log_event(LOG_LVL_ERROR, "reload-failed", "worker=%s[%u] pid=%ld error=%s", counters_role_name(child->role),
+                child->instance, (long)child->pid, strerror(errno));
+    }
+    return told;
+}
+
 /* ---- stopping ---- */
 
 static void

@@ -54,6 +54,9 @@ struct child *children_add(struct children *c, enum counters_role role, unsigned
 void children_listen(struct child *child, int fd);
 /** Starts all of them. 0 or -1 after a log line (a binary is missing). */
 int children_start(struct children *c);
+/** Sends PROC_RELOAD (common/proc.h) with these descriptors to each worker that serves clients. Returns to how many; a
+ * log line for one that could not be told. */
+unsigned children_reload(struct children *c, const int *fds, unsigned count);
 /** Tells all to end in good order; after shutdown_timeout and two seconds they are killed. Called again: killed now. */
 void children_stop(struct children *c);
 

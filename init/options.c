@@ -15,7 +15,8 @@ static const char usage[] =
     "  -v, --version      print the version\n"
     "  -h, --help         print this\n"
     "\n"
-    "SIGTERM and SIGINT end it in good order: sessions get system-shutdown. A second SIGINT ends it at once.\n";
+    "SIGTERM and SIGINT end it in good order: sessions get system-shutdown. A second SIGINT ends it at once.\n"
+    "SIGHUP: the files of tls.certificates are read again; nobody is disconnected.\n";
 
 int
 options_parse(int argc, char **argv, struct options *o)

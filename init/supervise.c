@@ -8,6 +8,7 @@
 #include "common/marks.h"
 #include "common/proc.h"
 #include "options.h"
+#include "reload.h"
 #include "sockets.h"
 
 #include <errno.h>
@@ -26,6 +27,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 71, EXIT_CONFIG = 78 };
 
 static struct {
     struct children children;
+    const struct conf *conf; /* in force */
     int lock;
     int daemon_pipe; /* to the waiting foreground process; -1: none */
     ev_signal term, intr, hup, usr1;
@@ -86,12 +88,21 @@ on_end(struct ev_loop *loop, ev_signal *w, int revents)
 }
 
 static void
+on_reload(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)loop;
+    (void)w;
+    (void)revents;
+    if (!sup.children.stopping)
+        reload_certificates(&sup.children, sup.conf);
+}
+
+static void
 on_other(struct ev_loop *loop, ev_signal *w, int revents)
 {
     (void)loop;
     (void)revents;
-    log_event(LOG_LVL_WARNING, "signal-ignored", "signal=%d reason=%s", w->signum,
-        "reload and drain are not part of this version; restart to change the configuration");
+    log_event(LOG_LVL_WARNING, "signal-ignored", "signal=%d reason=%s", w->signum, "drain is not part of this version");
 }
 
 static void
@@ -99,7 +110,7 @@ watch_signals(struct ev_loop *loop)
 {
     ev_signal_init(&sup.term, on_end, SIGTERM);
     ev_signal_init(&sup.intr, on_end, SIGINT);
-    ev_signal_init(&sup.hup, on_other, SIGHUP);
+    ev_signal_init(&sup.hup, on_reload, SIGHUP);
     ev_signal_init(&sup.usr1, on_other, SIGUSR1);
     ev_signal_start(loop, &sup.term);
     ev_signal_start(loop, &sup.intr);
@@ -193,6 +204,7 @@ static int
 prepare(const struct conf *conf, const char *file)
 {
     struct children *c = &sup.children;
+    sup.conf = conf;
     uid_t uid;
     gid_t gid;
     if (sockets_user(conf, &uid, &gid) < 0)

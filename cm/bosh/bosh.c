@@ -391,6 +391,12 @@ bosh_set_handover(struct bosh *b, int fd)
 }
 
 void
+bosh_reload(struct bosh *b, const int *fds, unsigned count)
+{
+    http_reload_certificates(b->http, fds, count);
+}
+
+void
 bosh_stop(struct bosh *b, void (*done)(void *arg), void *arg)
 {
     struct session *s, *next;

@@ -18,6 +18,8 @@ struct bosh;
 struct bosh *bosh_new(struct ev_loop *loop, const struct conf *conf, unsigned instance, const int *fds, size_t count);
 /** Sets the socket on which WebSocket upgrades on a plain port go to the bridges; -1: there are none. */
 void bosh_set_handover(struct bosh *b, int fd);
+/** As http_reload_certificates(). */
+void bosh_reload(struct bosh *b, const int *fds, unsigned count);
 /** The orderly end: every session gets system-shutdown; `done` is called when answers and links have had their time, at
  * most conf shutdown_timeout. */
 void bosh_stop(struct bosh *b, void (*done)(void *arg), void *arg);

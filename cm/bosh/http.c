@@ -192,29 +192,59 @@ http_pick(struct http *h, bool tls)
 
 /* ---- set-up ---- */
 
+/* By their names, which makes `certificates`, or from descriptors of them into what is there. */
 static int
-load_certificates(const struct conf *conf)
+read_certificates(const struct conf *conf, const int *fds, char *error, size_t size)
 {
     size_t n = conf->tls.certificate_count;
     const char **files = calloc(n + 1, sizeof *files);
     const char **keys = calloc(n + 1, sizeof *keys);
-    char error[256] = "no certificate is configured (tls.certificates)";
+    int r = -FAIL_CONF;
 
+    snprintf(error, size, "%s", "no certificate is configured (tls.certificates)");
     if (files && keys && n > 0) {
         for (size_t i = 0; i < n; i++) {
             files[i] = conf->tls.certificates[i].certificate;
             keys[i] = conf->tls.certificates[i].key;
         }
-        tls_server_free(&certificates);
-        certificates = tls_server_new(files, keys, n, conf->tls.priorities, error, sizeof error);
+        if (fds) {
+            r = tls_server_reload_fds(certificates, files, keys, fds, n, error, size);
+        } else {
+            tls_server_free(&certificates);
+            certificates = tls_server_new(files, keys, n, conf->tls.priorities, error, size);
+            r = certificates ? 0 : -FAIL_CONF;
+        }
     }
     free(files);
     free(keys);
-    if (!certificates) {
+    return r;
+}
+
+static int
+load_certificates(const struct conf *conf)
+{
+    char error[256];
+    int r = read_certificates(conf, NULL, error, sizeof error);
+
+    if (r < 0) {
         log_event(LOG_LVL_ERROR, "http-tls", "error=%s", error);
-        return -FAIL_CONF;
     }
-    return 0;
+    return r;
+}
+
+void
+http_reload_certificates(struct http *h, const int *fds, unsigned count)
+{
+    char error[256] = "not as many files as in the configuration";
+
+    if (!certificates) { /* no listener has TLS */
+        return;
+    }
+    if (count == 2 * h->conf->tls.certificate_count && read_certificates(h->conf, fds, error, sizeof error) == 0) {
+        log_event(LOG_LVL_NOTICE, "certificates-reloaded", "count=%u", count / 2);
+    } else {
+        log_event(LOG_LVL_ERROR, "certificates-not-reloaded", "error=%s", error);
+    }
 }
 
 static int

@@ -39,6 +39,9 @@ bool http_flush(struct http *h);
 /** Sets the socket on which WebSocket upgrades go to the bridges (common/handover.h); -1, as at the start: there are
  * none, and they are refused. It stays the caller's. */
 void http_set_handover(struct http *h, int fd);
+/** Takes the certificates of conf tls.certificates from descriptors (certificate, key, certificate, key, ...) for
+ * handshakes to come; when they are not good, the old ones stay. A log line says which. They remain the caller's. */
+void http_reload_certificates(struct http *h, const int *fds, unsigned count);
 /** Stops accepting; open requests go on. */
 void http_stop_accepting(struct http *h);
 /** Connections open. */

@@ -26,10 +26,17 @@ stop(void *arg)
     bosh_stop(w->bosh, stopped, w);
 }
 
+static void
+reload(void *arg, const int *fds, unsigned count)
+{
+    struct worker *w = arg;
+    bosh_reload(w->bosh, fds, count);
+}
+
 int
 main(int argc, char **argv)
 {
-    static const struct proc_events events = {stop};
+    static const struct proc_events events = {.stop = stop, .reload = reload};
     struct worker w = {.proc = proc_start(argc, argv, ROLE_BOSH)};
     int fds[LISTEN_MAX];
     unsigned count = proc_listen_count(w.proc);

@@ -12,7 +12,7 @@ stop(void *arg)
 int
 main(int argc, char **argv)
 {
-    static const struct proc_events events = {stop};
+    static const struct proc_events events = {.stop = stop};
     struct proc *proc = proc_start(argc, argv, ROLE_STATUS);
     struct page *page = page_new(proc_loop(proc), proc_listen_fd(proc, 0));
     if (page == NULL)

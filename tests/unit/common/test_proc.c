@@ -94,6 +94,19 @@ on_stop(void *arg)
     proc_exit(worker, 7);
 }
 
+/* What came, and where: the next ones get the same numbers when these are closed. */
+static void
+on_reload(void *arg, const int *fds, unsigned count)
+{
+    char first[8] = "", last[8] = "";
+
+    assert_ptr_equal(arg, worker);
+    assert_true(pread(fds[0], first, sizeof first - 1, 0) > 0 && pread(fds[count - 1], last, sizeof last - 1, 0) > 0);
+    printf("reload count=%u first=%s last=%s at=%d inherited=%d\n", count, first, last, fds[0],
+        fcntl(fds[count - 1], F_GETFD) != FD_CLOEXEC);
+    fflush(stdout);
+}
+
 static void
 on_timer(struct ev_loop *loop, ev_timer *w, int revents)
 {
@@ -110,13 +123,20 @@ on_timer(struct ev_loop *loop, ev_timer *w, int revents)
     } else if (strcmp(to_do, "facts") == 0) {
         facts();
         fflush(stdout);
+    } else if (strcmp(to_do, "reload-full") == 0) { /* one descriptor left */
+        int fd = 0;
+
+        for (int next; (next = dup(0)) >= 0;) {
+            fd = next;
+        }
+        close(fd);
     }
 }
 
 static int
 work(int argc, char **argv)
 {
-    static const struct proc_events events = {.stop = on_stop};
+    static const struct proc_events plain = {.stop = on_stop}, reloading = {.stop = on_stop, .reload = on_reload};
     ev_timer timer;
 
     to_do = getenv("TEST_DO");
@@ -125,7 +145,7 @@ work(int argc, char **argv)
     conn_setup(proc_loop(worker));
     ev_timer_init(&timer, on_timer, 0., 0.);
     ev_timer_start(proc_loop(worker), &timer);
-    return proc_run(worker, &events, worker);
+    return proc_run(worker, strncmp(to_do, "reload", 6) == 0 ? &reloading : &plain, worker);
 }
 
 /* ---- its supervisor ---- */
@@ -176,6 +196,7 @@ listening(void)
 static _Noreturn void
 become_worker(const char *program, const char *what, int *fds, int count, char *row)
 {
+    const struct rlimit few = {100, 100};
     char arg0[] = "holdline-test", arg1[] = "--worker", instance[] = "2", name[] = "test.yaml";
     char *argv[] = {arg0, arg1, row, instance, name, NULL};
     sigset_t blocked;
@@ -193,6 +214,9 @@ become_worker(const char *program, const char *what, int *fds, int count, char *
     sigfillset(&blocked);
     sigprocmask(SIG_SETMASK, &blocked, NULL); /* whatever the supervisor leaves behind */
     setenv("TEST_DO", what, 1);
+    if (strcmp(what, "reload-full") == 0) {
+        setrlimit(RLIMIT_NOFILE, &few);
+    }
     execv(program, argv);
     _exit(99);
 }
@@ -245,6 +269,30 @@ order(struct child *c, uint32_t type)
     const struct proc_msg m = {.type = type};
 
     assert_int_equal(send(c->control, &m, sizeof m, 0), sizeof m);
+}
+
+/* A message with `count` descriptors: the first of a file that holds "a", the others of one that holds "b". */
+static void
+order_with(struct child *c, uint32_t type, uint32_t value, unsigned count)
+{
+    struct proc_msg message = {.type = type, .value = value};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(253 * sizeof(int))];
+    } space = {0};
+    struct iovec part = {&message, sizeof message};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &space};
+    int a = memory_file("a"), b = memory_file("b");
+
+    m.msg_controllen = CMSG_SPACE(count * sizeof(int));
+    *CMSG_FIRSTHDR(&m) =
+        (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(count * sizeof(int))};
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)) + i * sizeof(int), i == 0 ? &a : &b, sizeof(int));
+    }
+    assert_int_equal(sendmsg(c->control, &m, 0), sizeof message);
+    close(a);
+    close(b);
 }
 
 /* Waits for its end and reads all that it said. */
@@ -316,6 +364,63 @@ test_the_supervisors_end_and_sigterm_stop_it(void **state)
     finish(&c);
     assert_int_equal(WEXITSTATUS(c.status), 7);
     assert_string_equal(c.text, "last words\n");
+}
+
+/* The number behind the n-th "at=". */
+static int
+place(const char *text, int n)
+{
+    for (int i = 0; i <= n; i++) {
+        text = strstr(text, "at=");
+        assert_non_null(text);
+        text += 3;
+    }
+    return atoi(text);
+}
+
+static void
+test_reload_brings_descriptors_and_closes_them(void **state)
+{
+    struct child c = start("reload", conf_text(user), row3);
+
+    (void)state;
+    assert_int_equal(next_message(&c), PROC_READY);
+    order_with(&c, PROC_RELOAD, 2, 2);
+    order_with(&c, PROC_RELOAD, PROC_RELOAD_FDS, PROC_RELOAD_FDS);
+    order_with(&c, PROC_RELOAD, 3, 2);
+    order_with(&c, PROC_RELOAD, 253, 253);
+    order_with(&c, PROC_DRAIN, 0, 5); /* not known yet, and none belong to it */
+    order(&c, PROC_RELOAD);
+    order_with(&c, PROC_RELOAD, 4, 4);
+    order_with(&c, PROC_STOP, 0, 1);
+    order_with(&c, PROC_RELOAD, 2, 2); /* too late */
+    finish(&c);
+    assert_int_equal(WEXITSTATUS(c.status), 7);
+    assert_non_null(strstr(c.text, "reload count=2 first=a last=b"));
+    assert_non_null(strstr(c.text, "reload count=200 first=a last=b"));
+    assert_non_null(strstr(c.text, "error=\"file descriptors are missing\" got=2 of=3"));
+    assert_non_null(strstr(c.text, "error=\"file descriptors are missing\" got=200 of=253"));
+    assert_non_null(strstr(c.text, "reload count=4 first=a last=b"));
+    assert_null(strstr(c.text, "inherited=1"));
+    assert_int_equal(place(c.text, 0), place(c.text, 1));
+    assert_int_equal(place(c.text, 0), place(c.text, 2));
+}
+
+static void
+test_reload_without_free_descriptors_changes_nothing(void **state)
+{
+    struct child c = start("reload-full", conf_text(user), row3);
+
+    (void)state;
+    assert_int_equal(next_message(&c), PROC_READY);
+    assert_int_equal(next_message(&c), PROC_ALIVE); /* has used them up */
+    order_with(&c, PROC_RELOAD, 4, 4);
+    order_with(&c, PROC_RELOAD, 1, 1);
+    order(&c, PROC_STOP);
+    finish(&c);
+    assert_int_equal(WEXITSTATUS(c.status), 7);
+    assert_non_null(strstr(c.text, "error=\"file descriptors are missing\" got=1 of=4"));
+    assert_non_null(strstr(c.text, "reload count=1 first=a last=a"));
 }
 
 static void
@@ -408,6 +513,8 @@ main(int argc, char **argv)
         cmocka_unit_test(test_connector_path),
         cmocka_unit_test(test_start_stop_and_facts),
         cmocka_unit_test(test_the_supervisors_end_and_sigterm_stop_it),
+        cmocka_unit_test(test_reload_brings_descriptors_and_closes_them),
+        cmocka_unit_test(test_reload_without_free_descriptors_changes_nothing),
         cmocka_unit_test(test_an_end_that_takes_too_long_is_cut),
         cmocka_unit_test(test_late_loop_turns_are_counted),
         cmocka_unit_test(test_wrong_starts),
