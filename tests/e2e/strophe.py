@@ -24,14 +24,15 @@ def install():
 
 
 class Strophe:
-    """statuses: list of (name, condition) as Strophe reported them; messages: list of (sender's full JID, text).
+    """statuses: list of (name, condition) as Strophe reported them; messages: list of (sender's full JID, text) as
+    they came to the application, rids: of the BOSH requests whose answers brought them.
     env: more environment for node. Other clients are driven the same way, with a program of their own."""
 
     program = "strophe_client.mjs"
 
     def __init__(self, url, account, env=None):
         self.url, self.account = url, account
-        self.statuses, self.messages, self.logs = [], [], []
+        self.statuses, self.messages, self.logs, self.rids = [], [], [], []
         self.jid = None
         self._results = {}
         self._events = queue.Queue()
@@ -84,6 +85,13 @@ class Strophe:
         self._until(lambda: len(self.messages) >= count, seconds, "%d messages" % count)
         return self.messages
 
+    def by_rid(self):
+        """The messages in the order of the rids of the answers that brought them, which is the order that a connection
+        manager promises (XEP-0124 14.2: the client MUST process answers so). Strophe takes answers as node reads them:
+        with two in its sockets when it comes back from other work, not always in the order in which they were sent."""
+        assert len(self.rids) == len(self.messages) and None not in self.rids
+        return [m for _, m in sorted(zip(self.rids, self.messages), key=lambda pair: pair[0])]
+
     def kill(self):
         """The browser crashes: its connections break, nothing is said."""
         self.process.kill()
@@ -124,6 +132,7 @@ class Strophe:
             self.statuses.append((event["status"], event["condition"]))
         elif kind == "message":
             self.messages.append((event["from"], event["body"]))
+            self.rids.append(event.get("rid"))
         elif kind == "log":
             self.logs.append("%(level)s: %(text)s" % event)
         elif kind == "ready":

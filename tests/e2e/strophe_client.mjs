@@ -43,6 +43,7 @@ Strophe.setLogLevel(Strophe.LogLevel.WARN);
 
 const mechanisms = { 'SCRAM-SHA-1': Strophe.SASLSHA1, 'SCRAM-SHA-256': Strophe.SASLSHA256 };
 let conn;
+let rid = null; // of the request whose answer Strophe is working through
 
 function onStatus(status, condition) {
     say({ event: 'status', status: statusName[status], condition: condition ?? null });
@@ -50,12 +51,16 @@ function onStatus(status, condition) {
 
 function onMessage(message) {
     const body = message.getElementsByTagName('body')[0];
-    if (body) say({ event: 'message', from: message.getAttribute('from'), body: body.textContent });
+    if (body) say({ event: 'message', from: message.getAttribute('from'), body: body.textContent, rid });
     return true;
 }
 
 function open(service, options = {}) {
     conn = new Strophe.Connection(service, options);
+    conn._dataRecv = (answer, raw) => {
+        rid = answer.rid ?? null; // over WebSocket there is none
+        Object.getPrototypeOf(conn)._dataRecv.call(conn, answer, raw);
+    };
     conn.addHandler(onMessage, null, 'message');
 }
 
