@@ -125,16 +125,17 @@ def https(line, files):
     return line.ready(line.session(address=line.h.https, tls=NamedBosh(files, "one.test")), wait="60")
 
 
-def descriptors(line):
+def descriptors(line, workers=WORKERS):
     pids = [line.h.pid] + line.h.worker_pids("bosh") + line.h.worker_pids("bridge")
-    assert len(pids) == 1 + WORKERS
+    assert len(pids) == 1 + workers
     return {p: len(os.listdir("/proc/%d/fd" % p)) for p in pids}
 
 
 def all_closed(line, before):
     """No process has more open than before (what an earlier test had open may have gone)."""
-    wait_until(lambda: all(n <= before[p] for p, n in descriptors(line).items()),
-               what="descriptors: %s, before %s" % (descriptors(line), before))
+    workers = len(before) - 1
+    wait_until(lambda: all(n <= before[p] for p, n in descriptors(line, workers).items()),
+               what="descriptors: %s, before %s" % (descriptors(line, workers), before))
 
 
 def test_new_connections_get_the_new_ones_and_sessions_go_on(line, files):
@@ -361,6 +362,17 @@ def test_workers_without_tls_have_nothing_to_do(certs):
         s.login()
         line.alive()
         assert not line.h.log_lines("error|warning", since)
+
+
+@pytest.mark.parametrize("count,event", [(100, "certificates-reloaded count=100"), (101, "reload-failed certificates=101 most=100")])
+def test_as_many_as_fit_in_a_message(files, count, event):
+    with Line(ws=True, tls_cert=files.old[0]) as line:
+        listed = [{"certificate": c, "key": k} for c, k in [files.old[0]] * (count - 1) + [files.old[1]]]
+        line.h.stop_for_change(lambda conf: conf["tls"].update(certificates=listed))
+        before = descriptors(line, 2)
+        reload(line, event, 2 if count == 100 else 1)
+        assert served(line.h.wss, files, "two.test") == der(files.old[1])
+        all_closed(line, before)
 
 
 def test_a_stop_behind_a_reload(certs):

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -353,6 +354,59 @@ test_reload_is_for_new_sessions(void **state)
     end(&fresh);
 }
 
+static int
+open_at_end(const char *file)
+{
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0 && lseek(fd, 0, SEEK_END) > 0); /* where another reader may have left it */
+    return fd;
+}
+
+static void
+test_reload_from_descriptors(void **state)
+{
+    struct tls_server *s = server(certs.valid, certs.wild, NULL);
+    const char *certificates[] = {"/first.pem", "/second.pem"}, *keys[] = {"/first.key", "/second.key"};
+    int fds[4] = {open_at_end(certs.wrong[0]), open_at_end(certs.wrong[1]), open_at_end(certs.wild[0]),
+        open_at_end(certs.wild[1])};
+    int mixed[4] = {fds[0], fds[1], fds[2], fds[1]}, swapped[4] = {fds[1], fds[0], fds[2], fds[3]};
+    int large = memfd_create("large", MFD_CLOEXEC), empty = memfd_create("empty", MFD_CLOEXEC);
+    int closed[4] = {fds[0], fds[1], fds[2], 999}, huge[4] = {large, fds[1], fds[2], fds[3]};
+    int none[4] = {fds[0], empty, fds[2], fds[3]};
+    struct how how = {0};
+    struct pair p;
+    char error[700] = "";
+
+    (void)state;
+    assert_int_equal(ftruncate(large, (1 << 20) + 1), 0);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, mixed, 2, error, sizeof error), -FAIL_CONF);
+    assert_string_equal(error, "key /second.key does not belong to certificate /second.pem");
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, swapped, 2, error, sizeof error), -FAIL_CONF);
+    assert_ptr_equal(strstr(error, "certificate /first.pem: "), error);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, closed, 2, error, sizeof error), -FAIL_CONF);
+    assert_ptr_equal(strstr(error, "key /second.key: "), error);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, huge, 2, error, sizeof error), -FAIL_CONF);
+    assert_ptr_equal(strstr(error, "certificate /first.pem: "), error);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, none, 2, error, sizeof error), -FAIL_CONF);
+    assert_ptr_equal(strstr(error, "key /first.key: "), error);
+    assert_int_equal(meet(&p, s, &how), 0);
+    assert_true(has_certificate(&p, certs.valid));
+    end(&p);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, fds, 2, error, sizeof error), 0);
+    assert_int_equal(tls_server_reload_fds(s, certificates, keys, fds, 2, error, sizeof error), 0);
+    assert_int_equal(meet(&p, s, &how), 0);
+    assert_true(has_certificate(&p, certs.wrong));
+    end(&p);
+    for (int i = 0; i < 4; i++) {
+        assert_true(lseek(fds[i], 0, SEEK_CUR) > 0);
+        assert_int_equal(close(fds[i]), 0);
+    }
+    close(large);
+    close(empty);
+    tls_server_free(&s);
+}
+
 /* What another library got for its handshake lives on when the certificates are replaced. */
 static void
 test_reload_keeps_what_was_lent(void **state)
@@ -518,6 +572,7 @@ main(void)
         cmocka_unit_test(test_rfc7301_http_or_nothing),
         cmocka_unit_test(test_rfc8446_2_2_resumption_by_ticket),
         cmocka_unit_test(test_reload_is_for_new_sessions),
+        cmocka_unit_test(test_reload_from_descriptors),
         cmocka_unit_test(test_reload_keeps_what_was_lent),
         cmocka_unit_test(test_bytes_read_before),
         cmocka_unit_test(test_garbage_and_alerts),
