@@ -14,7 +14,7 @@
 
 enum {
     SID_BITS = 144,
-    REMEMBERED_MAX = 4096, /* ended sessions whose end is remembered */
+    REMEMBERED_MAX = 4096, /* ended sessions whose end is remembered, */
     TURNS_MAX = 64,        /* rounds of answers and requests in one loop turn */
     LAST_WORDS = 1000      /* ms at shutdown in which late requests still learn of it */
 };
@@ -78,6 +78,7 @@ session_free(struct session *s)
     if (s->ended) {
         TAILQ_REMOVE(&b->ended, s, ended_link);
         b->ended_count--;
+        b->ended_bytes -= s->kept_bytes;
     }
     ev_timer_stop(b->loop, &s->timer);
     admit_leave(b->admit, &s->address);
@@ -94,7 +95,7 @@ forget_ended(struct bosh *b)
     struct session *s, *next;
     for (s = TAILQ_FIRST(&b->ended); s != NULL; s = next) {
         next = TAILQ_NEXT(s, ended_link);
-        if (s->forget_at <= b->now || b->ended_count > REMEMBERED_MAX)
+        if (s->forget_at <= b->now || b->ended_count > REMEMBERED_MAX || b->ended_bytes > BOSH_REMEMBERED_BYTES)
             session_free(s);
     }
 }

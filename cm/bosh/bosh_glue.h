@@ -11,6 +11,10 @@
 #include <sys/queue.h>
 #include <uthash.h>
 
+/* Ended sessions keep their answers for repeats; of all together not more than this (the oldest are forgotten first).
+ */
+enum { BOSH_REMEMBERED_BYTES = 32 << 20 };
+
 struct session {
     struct bosh_session engine;
     struct bosh *bosh;
@@ -21,6 +25,7 @@ struct session {
     ev_timer timer;
     uint64_t timer_at; /* ms; UINT64_MAX: not running */
     uint64_t created_at, forget_at;
+    size_t kept_bytes; /* of its answers, when ended */
     bool dirty, hashed, ended;
     int broken;      /* a cause: an operation failed, the session ends with it in this turn */
     char domain[64]; /* of the first stream, for the log */
@@ -41,6 +46,7 @@ struct bosh {
     struct session *sessions; /* hash by sid */
     struct session_list dirty, ended;
     unsigned ended_count;
+    size_t ended_bytes; /* of the answers that ended sessions keep for repeats */
     struct admit *admit;
     uint64_t now;                    /* ms, monotonic; refreshed by bosh_clock() */
     struct http_request *parsed_req; /* whose body `parsed` is */

@@ -179,6 +179,11 @@ op_ended(void *ctx, int cause)
     s->forget_at = b->now + (cause == FAIL_CLIENT_TERMINATE && keep > 5000 ? 5000 : keep);
     TAILQ_INSERT_TAIL(&b->ended, s, ended_link);
     b->ended_count++;
+    for (unsigned i = 0; i < e->slot_count; i++)
+        s->kept_bytes += e->slots[i].answer == NULL ? 0 : e->slots[i].answer->len;
+    b->ended_bytes += s->kept_bytes;
+    if (b->ended_bytes > BOSH_REMEMBERED_BYTES)
+        ev_feed_event(b->loop, &b->second, 0); /* the oldest go now, not within a second */
     bosh_touch(s);
 }
 

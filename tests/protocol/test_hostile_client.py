@@ -1,5 +1,6 @@
 """Clients that misbehave: each gets a clear answer or a closed connection, and the process stays up for the others."""
 
+import os
 import threading
 import time
 
@@ -235,3 +236,24 @@ def test_new_sessions_per_second():
         assert refused_count >= 5 and answers[0].type is None
         time.sleep(1.2)
         assert line.session().post_create().result().type is None
+
+
+@pytest.mark.skipif("HOLDLINE_BIN" in os.environ, reason="sanitizers keep freed memory")
+def test_what_ended_sessions_leave_is_bounded():
+    """Each ends with two large answers in its cache; they are remembered for repeats, but not all of them."""
+    with Line(bosh={"inactivity": 60}) as line:
+        worker = line.h.worker_pids("bosh")[0]
+        before = rss(worker)
+        for _ in range(250):
+            s = line.ready()
+            conn = line.conn(s)
+            for _ in range(2):
+                p = s.post("<r xmlns='a'/>")
+                conn.send("<message><body>%s</body></message>" % ("x" * 200000))
+                answer = p.result()
+            assert s.post(rid=s.rid + 100).result().condition == "item-not-found"
+            last = s.repeat(p).result()  # the newest is still known
+            assert last.raw == answer.raw
+            s.close()
+            line.sessions.remove(s)
+        assert rss(worker) - before < 60000, (before, rss(worker))  # all: 100 MB
