@@ -40,13 +40,15 @@ class BoshPlan(bench_run.Plan):
         Row("idle", "kB per idle session, one held request", 8, 17, unit="kB", kind="memory"),
         Row("crowd", "CPU of an active echo with the idle ones present, against without", None, 1.25, unit="x",
             kind="crowd"),
+        Row("sum", "CPU of an echo, the server with Holdline in front, against its own BOSH", None, 1,
+            ["--mode", "echo", "--sessions", 100], unit="x", kind="sum"),
     ]
     notes = [
         "*Requests* are HTTP requests per operation; an idle session has had several answered requests and holds exactly",
         "one; no TLS. The crowd is 9000 idle sessions for Holdline, 1000 for the others."]
 
-    def holdline(self, stub):
-        return servers.HoldlineServer(stub)
+    def holdline(self, upstream):
+        return servers.HoldlineServer(upstream)
 
     def where(self, server, over):
         return server.bosh, server.bosh_path, []

@@ -38,11 +38,16 @@ def number(value, unit):
     return text
 
 
+def judged(row):
+    """The figure that the budget is about: Holdline's, and of a "sum" the worst; None when there is none."""
+    values = [found["median"] for name, found in row["servers"].items() if name == "Holdline" or row["kind"] == "sum"]
+    return max(values, default=None)
+
+
 def verdict(row):
-    ours = row["servers"].get("Holdline")
-    if ours is None:
+    value = judged(row)
+    if value is None:
         return ""
-    value = ours["median"]
     if row["must"] is None:
         return "counted"
     if value > row["must"]:
@@ -72,7 +77,8 @@ def budget_rows(account):
             found = row["servers"].get(name)
             spread = "" if found is None or len(found["runs"]) < 2 else " (%s-%s)" % (
                 number(found["min"], row["unit"]), number(found["max"], row["unit"]))
-            cells.append("" if found is None else number(found["median"], row["unit"]) + spread)
+            times = " times" if row["unit"] == "x" else ""
+            cells.append("" if found is None else number(found["median"], row["unit"]) + times + spread)
             if name == "Holdline":
                 cells.append(verdict(row))
         out.append(cells)
@@ -111,7 +117,8 @@ def work_rows(account):
                 continue
             parts = ", ".join("%s %.1f" % (process.replace("holdline-", ""), us / run["ops"])
                               for process, us in run["cpu_us"].items() if us / run["ops"] >= 0.05)
-            out.append([name, server, "%.0f" % (run["ops"] / run["wall_s"]), "%.2f" % (run["requests"] / run["ops"]),
+            who = "Holdline + " + server if row["kind"] == "sum" else server
+            out.append([name, who, "%.0f" % (run["ops"] / run["wall_s"]), "%.2f" % (run["requests"] / run["ops"]),
                         "%.2f" % run["latency_ms"]["median"], "%.2f" % run["latency_ms"]["p99"], parts])
     return out
 
@@ -197,14 +204,21 @@ CPU profiles.
 """
 
 
+def profile(data, *how):
+    r = subprocess.run(["perf", "report", "--stdio", "-g", "none", "-i", data, *how], capture_output=True, text=True)
+    return [line.rstrip() for line in r.stdout.splitlines() if line.strip() and not line.startswith("#")]
+
+
 def perf(directory):
-    """The first lines of each profile in the directory, also written beside it as text."""
+    """The heads of each profile in the directory: by library, by system call, by function; all functions are written
+    beside it as text."""
     out = []
     for data in sorted(glob.glob(os.path.join(directory, "*.data"))):
-        r = subprocess.run(["perf", "report", "--stdio", "--no-children", "-g", "none", "-i", data, "--percent-limit", "0.7"],
-                           capture_output=True, text=True)
-        lines = [line.rstrip() for line in r.stdout.splitlines() if line.strip() and not line.startswith("#")]
+        functions = profile(data, "--no-children", "--percent-limit", "0.3")
         with open(data[:-5] + ".txt", "w") as f:
-            f.write("\n".join(lines) + "\n")
-        out += ["", "---- %s" % data, *lines[:45]]
+            f.write("\n".join(functions) + "\n")
+        calls = [line for line in profile(data, "--children", "--sort", "comm,sym", "--percent-limit", "0.7")
+                 if "__x64_sys_" in line]
+        out += ["", "---- %s" % data, *profile(data, "--no-children", "--sort", "comm,dso", "--percent-limit", "0.7"),
+                "  -- system calls, with all below", *calls, "  -- functions", *functions[:30]]
     return "\n".join(out)

@@ -157,13 +157,14 @@ class HoldlineServer:
     ws_path = "/xmpp-websocket"
     ws_faults = []
 
-    def __init__(self, stub, certs=None):
+    def __init__(self, upstream, certs=None):
+        """upstream: "ADDRESS:PORT" of the XMPP server."""
         sections = {}
         if certs is not None:
             certificate, key = certs.valid(DOMAIN)
             sections = {"tls": {"certificates": [{"certificate": certificate, "key": key}]}, "websocket": {"listen": []}}
         with core(SERVER_CORE):
-            self.holdline = Holdline({DOMAIN: {"servers": [stub.where], "tls": "none"}}, log={"level": "info"}, start=False,
+            self.holdline = Holdline({DOMAIN: {"servers": [upstream], "tls": "none"}}, log={"level": "info"}, start=False,
                                      **sections)
             address = self.holdline.address
             if certs is not None:
@@ -181,6 +182,20 @@ class HoldlineServer:
         self.holdline.stop()
 
 
+class Together:
+    """Another server with Holdline in front of it: what both cost together."""
+
+    def __init__(self, holdline, peer):
+        self.name = "Holdline + " + peer.name
+        self.holdline, self.peer = holdline, peer
+
+    def __getattr__(self, name):
+        return getattr(self.holdline, name)
+
+    def pids(self):
+        return {**self.holdline.pids(), **self.peer.pids()}
+
+
 class Peer:
     """Another server's own BOSH and WebSocket: no upstream, memory storage, any password, only the modules that the work
     needs. Its certificate is of the same kind as Holdline's."""
@@ -193,6 +208,7 @@ class Peer:
         self.address = next_address()
         self.bosh = self.ws = (self.address, 5280)
         self.wss = (self.address, 5281)
+        self.c2s = (self.address, 5222)
         self.certs = Certs()
         self.certificate, self.key = self.certs.valid(DOMAIN)
         command, environment = self.prepare()
@@ -212,7 +228,7 @@ class Peer:
     def _ready(self):
         assert self.child.process.poll() is None, "%s ended; logs in %s" % (self.name, self.dir)
         try:
-            for where in (self.ws, self.wss):
+            for where in (self.ws, self.wss, self.c2s):
                 socket.create_connection(where, timeout=1).close()
         except OSError:
             return False
@@ -316,6 +332,7 @@ auth_method: anonymous
 anonymous_protocol: login_anon
 allow_multiple_connections: true
 listen:
+  - {{ port: 5222, ip: "{address}", module: ejabberd_c2s, max_stanza_size: 1000000 }}
   - {{ port: 5280, ip: "{address}", module: ejabberd_http, request_handlers: {{ /bosh: mod_bosh, /ws: ejabberd_http_ws }} }}
   - {{ port: 5281, ip: "{address}", module: ejabberd_http, tls: true, request_handlers: {{ /ws: ejabberd_http_ws }} }}
 modules:

@@ -38,9 +38,13 @@ class WsPlan(bench_run.Plan):
             ["--mode", "rate", "--sessions", 100, "--rate", 200], over="ws", seconds=10),
         Row("ws-push", "ws: CPU us per pushed stanza, 100 sessions at 10/s", 20, 31, PUSH, over="ws"),
         Row("ws-setup", "ws: CPU us per session set up (SASL, bind) and closed", 155, 350, SETUP, over="ws"),
+        Row("ws-shared", "ws: the same through the plain HTTP port, where BOSH is (hand-over)", None, None, SETUP, over="shared",
+            ours=True),
         Row("ws-idle", "ws: kB per idle session", 3, 14, unit="kB", over="ws", kind="memory"),
         Row("ws-crowd", "ws: CPU of an active echo with 9000 idle sessions present, against without", None, 1.25, unit="x",
             over="ws", kind="crowd"),
+        Row("ws-sum", "ws: CPU of an echo, the server with Holdline in front, against its own WebSocket", None, None, ECHO,
+            unit="x", over="ws", kind="sum"),
         Row("wss-echo", "wss: CPU us per echo, 100 sessions closed-loop", 21, 32, ECHO, over="wss"),
         Row("wss-push", "wss: CPU us per pushed stanza, 100 sessions at 10/s", None, None, PUSH, over="wss"),
         Row("wss-setup", "wss: CPU us per session set up (full handshake, SASL, bind) and closed", 510, 700, SETUP,
@@ -57,15 +61,15 @@ class WsPlan(bench_run.Plan):
     def __init__(self):
         self.certs = None
 
-    def holdline(self, stub):
+    def holdline(self, upstream):
         if self.certs is None:
             self.certs = servers.Certs()
-        return servers.HoldlineServer(stub, self.certs)
+        return servers.HoldlineServer(upstream, self.certs)
 
     def where(self, server, over):
         if over == "wss":
             return server.wss, server.ws_path, [*server.ws_faults, "--tls"]
-        return server.ws, server.ws_path, server.ws_faults
+        return server.bosh if over == "shared" else server.ws, server.ws_path, server.ws_faults
 
     def close(self):
         if self.certs is not None:
