@@ -86,7 +86,8 @@ struct conf {
         int features_wait; /* milliseconds the first answer waits for the stream's features */
         enum conf_overactivity overactivity;
         bool allow_route;
-        bool ack; /* use acknowledgements (XEP-0124 9) when the client does */
+        char *see_other_uri; /* plain sessions are sent there; NULL: they are served */
+        bool ack;            /* use acknowledgements (XEP-0124 9) when the client does */
     } bosh;
 
     struct {

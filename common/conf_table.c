@@ -123,7 +123,7 @@ static const struct conf_item http_items[] = {
 static const struct conf_item bosh_items[] = {
     STRING("path", AT(bosh.path), "/http-bind", conf_value_url_path, "Path of the BOSH URL."),
     NUMBER("max_wait", AT(bosh.max_wait), "60", 1, 3600, "seconds", "Longest time that a request is held."),
-    NUMBER("max_hold", AT(bosh.max_hold), "2", 1, 16, NULL, "Most requests held at one time in a session."),
+    NUMBER("max_hold", AT(bosh.max_hold), "2", 1, 10, NULL, "Most requests held at one time in a session."),
     NUMBER("inactivity", AT(bosh.inactivity), "90", 1, 86400, "seconds",
         "A session without a request for so long ends; throttled browser tabs wake once a minute."),
     NUMBER("max_pause", AT(bosh.max_pause), "120", 0, 86400, "seconds", "Longest pause that a client may ask for."),
@@ -136,6 +136,9 @@ static const struct conf_item bosh_items[] = {
         "How long the first answer waits for the stream's features."),
     WORD("overactivity", AT(bosh.overactivity), "enforce", overactivity_words,
         "What happens to clients that make more requests at one time than allowed: enforce ends the session."),
+    STRING("see_other_uri", AT(bosh.see_other_uri), NULL, conf_value_not_empty,
+        "URI that clients are sent to when they ask for a session in plain HTTP (XEP-0124 17.2); none: they are "
+        "served."),
     SWITCH("allow_route", AT(bosh.allow_route), "false", "Let clients choose the server with a route attribute."),
     SWITCH("ack", AT(bosh.ack), "true", "Use acknowledgements when the client does."),
     END,

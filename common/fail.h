@@ -94,7 +94,8 @@
     X(WS_FLOOD, "ws-flood", "policy-violation", 1008, "control frames faster than they can be answered")               \
     X(FRAMING_HEADER, "framing-header", "bad-request", 1008, "an old <stream:stream> header instead of <open/>")       \
     X(FRAMING_ORDER, "framing-order", "bad-request", 1008, "something else before <open/>, or after <close/>")         \
-    X(PROXY_HEADER, "proxy-header", "bad-request", 1002, "no PROXY protocol header, or a malformed one")
+    X(PROXY_HEADER, "proxy-header", "bad-request", 1002, "no PROXY protocol header, or a malformed one")               \
+    X(SEE_OTHER_URI, "see-other-uri", "see-other-uri", 1001, "a plain session where bosh.see_other_uri wants another")
 
 enum fail {
 #define FAIL_ENUM(name, word, condition, code, text) FAIL_##name,

@@ -131,11 +131,27 @@ flush_dirty(struct bosh *b)
 
 /* ---- requests ---- */
 
+/* XEP-0124 17.2: the client can try the address in <uri/>. */
+static struct blob *
+see_other_uri(const char *uri)
+{
+    struct buf child = {0};
+    struct blob *answer = NULL;
+    if (buf_append_str(&child, "<uri>") == 0 && xmpp_escape(&child, uri) == 0 && buf_append_str(&child, "</uri>") == 0)
+        answer = bosh_reply_build(&(struct bosh_reply){.terminate = true,
+            .condition = fail_condition(FAIL_SEE_OTHER_URI),
+            .payload = buf_head(&child),
+            .payload_len = child.len});
+    buf_free(&child);
+    return answer;
+}
+
 static void
 refuse(struct bosh *b, struct http_request *r, const struct bosh_body *body, int cause)
 {
     const char *condition = fail_condition(cause);
-    struct blob *answer = bosh_reply_terminal(condition);
+    struct blob *answer =
+        cause == -FAIL_SEE_OTHER_URI ? see_other_uri(b->conf->bosh.see_other_uri) : bosh_reply_terminal(condition);
     bool legacy = body->doc.root_seen && body->sid == NULL && body->rid > 0 && body->ver_major < 0;
     b->parsed_req = NULL;
     counters_fail(cause);
@@ -158,10 +174,12 @@ content_is_valid(const char *content)
 }
 
 static int
-check_creation(struct bosh *b, const struct bosh_body *body, char domain[256])
+check_creation(struct bosh *b, const struct bosh_body *body, bool secure, char domain[256])
 {
     if (b->stop)
         return -FAIL_SHUTDOWN;
+    if (b->conf->bosh.see_other_uri != NULL && !secure)
+        return -FAIL_SEE_OTHER_URI;
     if (body->to == NULL || body->to[0] == '\0')
         return -FAIL_IMPROPER_ADDRESSING;
     if (body->content != NULL && !content_is_valid(body->content))
@@ -198,7 +216,7 @@ create(struct bosh *b, struct http_request *r, const struct bosh_body *body)
 {
     char domain[256], sid[BOSH_NAME_SIZE];
     uint8_t bits[SID_BITS / 8];
-    int cause = check_creation(b, body, domain);
+    int cause = check_creation(b, body, http_secure(r), domain);
     if (cause < 0) {
         refuse(b, r, body, cause);
         return;

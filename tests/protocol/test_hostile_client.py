@@ -238,7 +238,7 @@ def test_new_sessions_per_second():
         assert line.session().post_create().result().type is None
 
 
-@pytest.mark.skipif("HOLDLINE_BIN" in os.environ, reason="sanitizers keep freed memory")
+@pytest.mark.skipif("HOLDLINE_SANITIZED" in os.environ, reason="sanitizers keep freed memory")
 def test_what_ended_sessions_leave_is_bounded():
     """Each ends with two large answers in its cache; they are remembered for repeats, but not all of them."""
     with Line(bosh={"inactivity": 60}) as line:

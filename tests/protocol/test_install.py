@@ -25,7 +25,7 @@ def top():
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.mark.skipif("HOLDLINE_BIN" in os.environ, reason="the ordinary build is installed")
+@pytest.mark.skipif("HOLDLINE_SANITIZED" in os.environ, reason="the ordinary build is installed")
 def test_install_with_a_prefix_of_its_own(top, monkeypatch):
     build = os.path.join(top, "build")
     shutil.copytree(os.path.join(ROOT, "build"), build, symlinks=True, ignore=shutil.ignore_patterns("unit", "fuzz*", "asan", "run*"))

@@ -282,3 +282,14 @@ def test_bad_request_creation_does_not_reach_any_server(line):
             if (r.header("Connection") or "").lower() == "close":
                 break
     assert len(line.up.connections) == before
+
+
+def test_xep0124_17_2_see_other_uri_for_plain_sessions():
+    uri = "https://secure.example.test/http-bind?a=1&b='2'"
+    with Line(bosh={"see_other_uri": uri}) as line:
+        answer = line.session().post_create().result()
+        assert (answer.type, answer.condition) == ("terminate", "see-other-uri")
+        assert answer.find("{http://jabber.org/protocol/httpbind}uri").text == uri
+        assert not line.up.connections
+        secure = line.session(headers=(("X-Forwarded-Proto", "https"),))  # by a trusted proxy
+        assert secure.post_create().result().type is None

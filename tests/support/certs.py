@@ -73,7 +73,7 @@ class Certs:
         return cert, key
 
     def _issue(self, kind, names, start, end, extension=None):
-        tag = kind + "-" + names[0].replace("*", "any")
+        tag = kind + "-" + "+".join(names).replace("*", "any")
         if tag in self._made:
             return self._made[tag]
         cert, key, request = (self._path(tag + s) for s in (".pem", ".key", ".csr"))
