@@ -93,9 +93,14 @@ def texts(client):
     return [text for _, text in client.messages]
 
 
-def expect_numbers(client, sender, count, seconds=120):
+def expect_numbers(client, sender, count, seconds=60):
     """The messages 0..count-1 of that sender, each once, in order."""
-    client.wait_messages(count, seconds)
+    try:
+        client.wait_messages(count, seconds)
+    except AssertionError as e:
+        got = {int(text) for text in texts(client)}
+        raise AssertionError("%s; of %d came %d, missing: %s" % (e, count, len(client.messages), sorted(
+            set(range(count)) - got)[:150])) from None
     assert {jid for jid, _ in client.messages} == {sender}
     assert tally(texts(client), count) == ALL and len(client.messages) == count
 
