@@ -178,8 +178,29 @@ log_end(const struct stream *s, int cause, const char *detail)
         s->secure ? "yes" : "no");
 }
 
-void
-stream_end(struct stream *s, int cause, const char *detail, bool orderly)
+/* How the server is left. */
+enum bye {
+    BYE_SAID,   /* with </stream:stream> */
+    BYE_UNSAID, /* the connection alone ends, behind the last element, so that XEP-0198 can resume the stream */
+    BYE_NONE    /* nobody is there to be told, or nothing was begun */
+};
+
+/* Closing while the server's words are unread would reset the connection: the server would lose what it has not read
+ * yet, cut within an element (Prosody 0.12 feeds the stream resumed later to the parser that holds the half). */
+static bool
+leave_server(struct stream *s, enum bye bye)
+{
+    if (!s->conn || !s->header_sent || bye == BYE_NONE ||
+        (bye == BYE_SAID && conn_write(s->conn, "</stream:stream>", BIT_CLOSE) < 0))
+        return false;
+    conn_deadline(s->conn, 0);
+    conn_read(s->conn, true);
+    conn_finish(s->conn, FINISH_SECONDS);
+    return true;
+}
+
+static void
+end_with(struct stream *s, int cause, const char *detail, enum bye bye)
 {
     if (s->state >= STREAM_CLOSING)
         return;
@@ -191,15 +212,16 @@ stream_end(struct stream *s, int cause, const char *detail, bool orderly)
         stream_wrote(s);
     stream_enter(s, STREAM_CLOSING);
     opening_free(s);
-    if (s->conn && orderly && s->header_sent && conn_write(s->conn, "</stream:stream>", BIT_CLOSE) == 0) {
-        conn_deadline(s->conn, 0);
-        conn_read(s->conn, true);
-        conn_finish(s->conn, FINISH_SECONDS);
-    } else {
+    if (!leave_server(s, bye))
         stream_drop_conn(s);
-    }
     if (!s->link || s->hold.len == 0)
         detach(s);
+}
+
+void
+stream_end(struct stream *s, int cause, const char *detail, bool orderly)
+{
+    end_with(s, cause, detail, orderly ? BYE_SAID : BYE_NONE);
 }
 
 /* Stanzas that the client will never get are answered (XEP-0206 7). */
@@ -239,7 +261,7 @@ leave(struct stream *s, int cause, const char *detail, bool orderly)
         bounce_held(s);
     else
         buf_free(&s->hold);
-    stream_end(s, cause, detail, orderly);
+    end_with(s, cause, detail, orderly ? BYE_SAID : BYE_UNSAID);
 }
 
 void

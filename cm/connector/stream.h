@@ -82,7 +82,8 @@ void stream_restart(struct stream *s, const struct link_frame *f);
 /** CLOSE: what was sent before goes out, then </stream:stream>. CLOSED is sent at once. Stanzas that waited for credit
  * are answered as undeliverable (XEP-0206 7). */
 void stream_close(struct stream *s, int cause);
-/** ABORT: the socket is closed without </stream:stream>. */
+/** ABORT: the connection ends behind what was sent before, without </stream:stream>, so that the server keeps the
+ * stream for a resumption (XEP-0198 5); what the server still says is read and dropped, for seconds at most. */
 void stream_abort(struct stream *s, int cause);
 /** The link is gone: detaches without a word. `orderly`: with </stream:stream>, so that the server sees the user leave;
  * else without, so that a stream management session can be resumed at once (XEP-0198). */

@@ -87,6 +87,18 @@ def test_xep0198_5_resumption_again_and_again(server, plain):
         expect_numbers(b, a.jid, 100)
 
 
+def test_xep0198_5_resumption_while_the_server_is_reading(server, way):
+    """The line breaks while the server still reads, and answers, what the client sent. All of that reaches the server
+    whole: Prosody 0.12 ends a resumed stream whose old connection broke within an element."""
+    with way.xmppjs(server.account()) as a:
+        a.login()
+        a.do("presence")
+        a.do("cut", to=a.jid, count=400, **{"from": 0})
+        a.do("reconnect")
+        expect_numbers(a, a.jid, 400)
+        assert [n for n, _ in a.statuses] == ["auth", "online", "disconnect", "auth", "resumed"]
+
+
 def test_clean_logout_leaves_nothing_to_resume(server, way):
     account = server.account()
     with way.watcher(account) as watcher, way.xmppjs(account) as a:
