@@ -155,6 +155,11 @@ bench: bench-bosh bench-ws
 bench-bosh bench-ws: bench-%: all bench-tools
 	$(PYTHON) tests/bench/bench_$*.py --build $(B) $(BENCH_ARGS)
 
+# Long: 5000 WebSocket connections, a fifth of them hostile.
+.PHONY: soak
+soak: all
+	HOLDLINE_SOAK=1 HOLDLINE_BIN=$(abspath $(B))/holdline $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e/test_ws_crowd.py
+
 run:
 	B=$(B) MAKE="$(MAKE)" init/demo.sh
 
