@@ -106,7 +106,7 @@ test_numbers(void **state)
         "t.yaml:2:19: bosh.max_wait: must be from 1 to 3600 seconds, found 3601\n");
     bad(DOMAIN "bosh: { max_wait: -1 }\n", "t.yaml:2:19: bosh.max_wait: must be from 1 to 3600 seconds, found -1\n");
     bad(DOMAIN "bosh: { max_hold: 99999999999999999999 }\n",
-        "t.yaml:2:19: bosh.max_hold: must be from 1 to 16, found 99999999999999999999\n");
+        "t.yaml:2:19: bosh.max_hold: must be from 1 to 10, found 99999999999999999999\n");
     bad(DOMAIN "processes: { connector: 17 }\n", "t.yaml:2:25: processes.connector: must be from 1 to 16, found 17\n");
     bad(DOMAIN "processes: { connector: many }\n",
         "t.yaml:2:25: processes.connector: must be a whole number or auto, found \"many\"\n");
