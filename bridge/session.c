@@ -162,8 +162,9 @@ first_open(struct session *s, const struct framing_message *m, const char *domai
         .kind = LINK_ROLE_BRIDGE,
         .secure = peer->secure,
     };
-    if (conf_route(s->all->conf, domain) == NULL)
-        return -FAIL_HOST_UNKNOWN;
+    int served = conf_serves(s->all->conf, domain);
+    if (served < 0)
+        return served;
     s->up = up_open(s->all->ups, s, 0, &open);
     s->domain = s->up == NULL ? NULL : strdup(domain);
     if (s->domain == NULL)

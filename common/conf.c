@@ -2,6 +2,7 @@
 
 #include "conf_read.h"
 #include "conf_table.h"
+#include "fail.h"
 #include "xmpp.h"
 
 #include <errno.h>
@@ -202,4 +203,15 @@ conf_route(const struct conf *c, const char *domain)
         }
     }
     return best;
+}
+
+int
+conf_serves(const struct conf *c, const char *domain)
+{
+    const struct conf_domain *d = conf_route(c, domain);
+
+    if (!d) {
+        return -FAIL_HOST_UNKNOWN;
+    }
+    return d->gone ? -FAIL_HOST_GONE : 0;
 }

@@ -42,6 +42,7 @@ struct conf_domain {          /* domains: <name>: {...} in the order of the file
     char *name;               /* "example.com", "*.example.org" or "*"; A-labels in lower case */
     struct conf_list servers; /* "host:port", "[::1]:5222", "host" (5222, or 5223 with tls: direct); empty: DNS */
     enum conf_tls tls;
+    bool gone; /* no longer served: host-gone */
     bool verify;
     char *ca_file; /* PEM; NULL: the system's trust store */
     enum conf_send_proxy send_proxy;
@@ -172,6 +173,9 @@ void conf_free(struct conf **c);
 /** The route of a domain (lower case A-labels): exact name, else the longest matching `*.` pattern, else `"*"`, else
  * NULL (closed by default). `*.example.org` matches any number of labels, not example.org itself. */
 const struct conf_domain *conf_route(const struct conf *c, const char *domain);
+
+/** Whether a domain is served: 0, -FAIL_HOST_UNKNOWN, or -FAIL_HOST_GONE (XEP-0124 17.2). */
+int conf_serves(const struct conf *c, const char *domain);
 
 /** Writes the configuration in force as YAML with every default filled in (`-t`), no secrets. */
 void conf_print(const struct conf *c, FILE *out);

@@ -243,6 +243,7 @@ static const struct conf_item domain_items[] = {
         "starttls: required; direct: TLS from the first byte; optional: STARTTLS if offered; none: plain."),
     SWITCH(
         "verify", offsetof(struct conf_domain, verify), "true", "Verify the server's certificate against the domain."),
+    SWITCH("gone", offsetof(struct conf_domain, gone), "false", "No longer served: clients are told host-gone."),
     STRING("ca_file", offsetof(struct conf_domain, ca_file), NULL, conf_value_file,
         "PEM file of the issuers to trust; absent: the system's."),
     WORD("send_proxy", offsetof(struct conf_domain, send_proxy), "off", proxy_words,

@@ -47,9 +47,9 @@
     X(INSECURE, "insecure", "policy-violation", 1008, "a plain request for a session created over TLS")                \
     X(CLIENT_GONE, "client-gone", NULL, 1006, "the client's connection broke")                                         \
     X(SHUTDOWN, "shutdown", "system-shutdown", 1001, "Holdline is being shut down")                                    \
-    X(SESSION_LIMIT, "session-limit", "internal-server-error", 1013, "limits.sessions reached")                        \
+    X(SESSION_LIMIT, "session-limit", "undefined-condition", 1013, "limits.sessions reached")                          \
     X(ADDRESS_LIMIT, "address-limit", "policy-violation", 1008, "limits.sessions_per_address reached")                 \
-    X(RATE_LIMIT, "rate-limit", "internal-server-error", 1013, "limits.new_sessions_per_second reached")               \
+    X(RATE_LIMIT, "rate-limit", "undefined-condition", 1013, "limits.new_sessions_per_second reached")                 \
     /* upstream */                                                                                                     \
     X(HOST_UNKNOWN, "host-unknown", "host-unknown", 1008, "the domain is not in the configuration")                    \
     X(HOST_GONE, "host-gone", "host-gone", 1008, "the domain is no longer served")                                     \

@@ -131,17 +131,23 @@ flush_dirty(struct bosh *b)
 
 /* ---- requests ---- */
 
-/* XEP-0124 17.2: the client can try the address in <uri/>. */
+/* XEP-0124 17.2: see-other-uri says where in <uri/>; undefined-condition SHOULD say what it is. */
 static struct blob *
-see_other_uri(const char *uri)
+terminal(const struct bosh *b, int cause)
 {
+    const char *condition = fail_condition(cause);
     struct buf child = {0};
-    struct blob *answer = NULL;
-    if (buf_append_str(&child, "<uri>") == 0 && xmpp_escape(&child, uri) == 0 && buf_append_str(&child, "</uri>") == 0)
-        answer = bosh_reply_build(&(struct bosh_reply){.terminate = true,
-            .condition = fail_condition(FAIL_SEE_OTHER_URI),
-            .payload = buf_head(&child),
-            .payload_len = child.len});
+    int r = 0;
+    if (cause == -FAIL_SEE_OTHER_URI) {
+        r = buf_append_str(&child, "<uri>");
+        r = r < 0 ? r : xmpp_escape(&child, b->conf->bosh.see_other_uri);
+        r = r < 0 ? r : buf_append_str(&child, "</uri>");
+    } else if (condition != NULL && strcmp(condition, "undefined-condition") == 0) {
+        r = buf_printf(&child, "<%s xmlns='urn:x-holdline:cause'/>", fail_word(cause));
+    }
+    const struct bosh_reply reply = {
+        .terminate = true, .condition = condition, .payload = buf_head(&child), .payload_len = child.len};
+    struct blob *answer = r < 0 ? NULL : bosh_reply_build(&reply);
     buf_free(&child);
     return answer;
 }
@@ -150,8 +156,7 @@ static void
 refuse(struct bosh *b, struct http_request *r, const struct bosh_body *body, int cause)
 {
     const char *condition = fail_condition(cause);
-    struct blob *answer =
-        cause == -FAIL_SEE_OTHER_URI ? see_other_uri(b->conf->bosh.see_other_uri) : bosh_reply_terminal(condition);
+    struct blob *answer = terminal(b, cause);
     bool legacy = body->doc.root_seen && body->sid == NULL && body->rid > 0 && body->ver_major < 0;
     b->parsed_req = NULL;
     counters_fail(cause);
@@ -186,9 +191,7 @@ check_creation(struct bosh *b, const struct bosh_body *body, bool secure, char d
         return -FAIL_BAD_REQUEST;
     if (body->terminate || body->rid > BOSH_RID_MAX)
         return -FAIL_BAD_REQUEST;
-    if (xmpp_domain(body->to, domain, 256) < 0 || conf_route(b->conf, domain) == NULL)
-        return -FAIL_HOST_UNKNOWN;
-    return 0;
+    return xmpp_domain(body->to, domain, 256) < 0 ? -FAIL_HOST_UNKNOWN : conf_serves(b->conf, domain);
 }
 
 static struct session *

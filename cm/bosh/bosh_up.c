@@ -69,8 +69,11 @@ bosh_up_open(
 {
     const struct conf *conf = s->bosh->conf;
     char domain[256];
-    if (body->to == NULL || xmpp_domain(body->to, domain, sizeof domain) < 0 || conf_route(conf, domain) == NULL)
+    if (body->to == NULL || xmpp_domain(body->to, domain, sizeof domain) < 0)
         return -FAIL_HOST_UNKNOWN;
+    int served = conf_serves(conf, domain);
+    if (served < 0)
+        return served;
     if (index >= s->up_count) { /* a closed stream's place may be used again */
         struct up **grown = realloc(s->ups, (index + 1U) * sizeof(struct up *));
         if (grown == NULL)

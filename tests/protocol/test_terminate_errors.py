@@ -293,3 +293,16 @@ def test_xep0124_17_2_see_other_uri_for_plain_sessions():
         assert not line.up.connections
         secure = line.session(headers=(("X-Forwarded-Proto", "https"),))  # by a trusted proxy
         assert secure.post_create().result().type is None
+
+
+def test_xep0124_17_2_host_gone_and_undefined_condition():
+    domains = {"old.test": {"gone": True}}
+    with Line(domains=domains, limits={"sessions": 1}) as line:
+        answer = line.session(to="old.test").post_create().result()
+        assert (answer.type, answer.condition) == ("terminate", "host-gone")
+        answer = line.session(to="other.test").post_create().result()
+        assert (answer.type, answer.condition) == ("terminate", "host-unknown")
+        line.create()
+        answer = line.session().post_create().result()
+        assert (answer.type, answer.condition) == ("terminate", "undefined-condition")
+        assert answer.find("{urn:x-holdline:cause}session-limit") is not None
