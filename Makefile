@@ -126,7 +126,7 @@ SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-fr
 asan:
 	$(MAKE) B=$(B)/asan OPT="-O1 -g $(SAN)" HARDEN="-fPIE" LDFLAGS="$(SAN)" all bench-tools \
 	    $(patsubst $(B)/%,$(B)/asan/%,$(UNIT_BIN))
-	HOLDLINE_BIN=$(B)/asan/holdline $(PYTHON) tests/check.py --build $(B)/asan --jobs $(CHECK_JOBS) --sanitized
+	$(PYTHON) tests/check.py --build $(B)/asan --jobs $(CHECK_JOBS) --sanitized
 
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(FUZZ_SRC))
