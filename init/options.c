@@ -6,7 +6,7 @@
 
 static const char usage[] =
     "Usage: holdline [-c FILE] [-d | -n] [-t]\n"
-    "XMPP connection manager: BOSH for web clients, TCP to XMPP servers.\n"
+    "XMPP connection manager: BOSH and WebSocket for web clients, TCP to XMPP servers.\n"
     "\n"
     "  -c, --config FILE  configuration (default " HOLDLINE_SYSCONF "/holdline.yaml)\n"
     "  -d, --daemon       run in the background; returns when ready\n"
